@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+// run is main without os.Exit, so that deferred clean-up happens and script
+// tests can call it in their own process.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+}
+
+// streams are the three standard streams of a command; tests pass their own.
+type streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// execute runs one command line and returns its exit code.
+func execute(ctx context.Context, args []string, io streams) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetIn(io.In)
+	root.SetOut(io.Out)
+	root.SetErr(io.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		// Everything cobra itself reports is wrong use: unknown command,
+		// unknown flag, missing argument.
+		exit = &exitError{Code: exitUsage, Err: err}
+	}
+	if exit.Err != nil {
+		fmt.Fprintln(io.Err, "evb:", exit.Err)
+	}
+	if exit.Code == exitUsage {
+		fmt.Fprintln(io.Err, "Hilfe / help: evb --help")
+	}
+	return exit.Code
+}
