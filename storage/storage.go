@@ -127,8 +127,9 @@ type PutOptions struct {
 	// compares it with what it read and, where the server can, has the server
 	// check it too.
 	SHA256 []byte
-	// Lock is set in the same call as the bytes; nil for none. It is not
-	// applied to an object that exists already (see Info.Existed and SetLock).
+	// Lock is set in the same call as the bytes; nil for none. When the same
+	// bytes exist already, their lock is strengthened up to this one where it
+	// is weaker, and never weakened. Either way it is in force when Put returns.
 	Lock *Lock
 	// ContentType is the media type; empty means application/octet-stream.
 	ContentType string
