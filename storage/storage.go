@@ -203,10 +203,11 @@ type Store interface {
 	// Errors: ErrBadKey, ErrNotFound, ErrDenied, ErrUnavailable.
 	Stat(ctx context.Context, key Key) (Info, error)
 
-	// SetLock makes the lock in force the given one: period and legal hold.
-	// It can prolong a period, and set and lift a legal hold; shortening or
-	// removing a governance period needs bypass, a compliance period can only
-	// be prolonged. It is repeatable; period and hold are two calls to the
+	// SetLock brings period and legal hold to the given lock. Mode LockNone
+	// leaves the period as it is; LegalHold is set or lifted as told. A period
+	// can always be prolonged; shortening a governance period or making it a
+	// compliance period needs bypass, and a compliance period can only be
+	// prolonged. It is repeatable; period and hold are two calls to the
 	// server, hold first when it is set and last when it is lifted, so a crash
 	// in between leaves the object locked at least as much as one of the two
 	// states. Read it back with Stat.
