@@ -23,8 +23,12 @@ type Prefix struct{ Text string }
 type Phrase struct{ Text string }
 
 // Reference wants a reference number in any spelling. Where no document carries
-// it as a number, its words side by side match too.
-type Reference struct{ Text string }
+// it as a number, its words side by side match too; with Loose, its words
+// anywhere in the document.
+type Reference struct {
+	Text  string
+	Loose bool
+}
 
 // Date wants a date, a month (Day 0) or a year (Month 0) named in a document in
 // any spelling. Text is how it was typed and matches as a phrase too.
@@ -66,7 +70,7 @@ var fieldAliases = map[string]string{
 	"sender": "sender", "absender": "sender", "von": "sender", "from": "sender",
 	"subject": "subject", "betreff": "subject",
 	"received": "received_on", "received_on": "received_on", "eingang": "received_on", "datum": "received_on",
-	"date": "received_on",
+	"date":    "received_on",
 	"akte_id": "akte_id", "vorgang_id": "vorgang_id",
 	"submitted_by": "submitted_by", "eingereicht_von": "submitted_by",
 }
