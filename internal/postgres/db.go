@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+)
+
+// Querier is what a read needs. pgx.Tx and *pgxpool.Pool satisfy it; a
+// function that takes pgx.Tx instead writes.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// DB is the pool. Safe for concurrent use.
+type DB struct {
+	pool *pgxpool.Pool
+}
+
+// Options of Open.
+type Options struct {
+	MaxConns int32         // 0: pgx's default (4 or number of CPUs)
+	AppName  string        // shown in pg_stat_activity
+	Connect  time.Duration // time-out of one connection attempt; 0: 5 s
+}
+
+// Open makes the pool and checks that the database answers. The DSN's user
+// must be the application's role: Open refuses a superuser, a role with
+// BYPASSRLS and the owner of the tables, because the tenant guard does not
+// hold for them.
+func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("postgres dsn: %w", redact(err))
+	}
+	if o.MaxConns > 0 {
+		cfg.MaxConns = o.MaxConns
+	}
+	if o.Connect == 0 {
+		o.Connect = 5 * time.Second
+	}
+	cfg.ConnConfig.ConnectTimeout = o.Connect
+	rp := cfg.ConnConfig.RuntimeParams
+	rp["application_name"] = o.AppName
+	rp["timezone"] = "UTC"
+	// A write transaction that is left open holds up the sequencer (decisions 6.4).
+	rp["idle_in_transaction_session_timeout"] = "30s"
+	rp["lock_timeout"] = "20s"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open postgres: %w", err)
+	}
+	var super, bypass, owner bool
+	err = pool.QueryRow(ctx, `
+        SELECT r.rolsuper, r.rolbypassrls, EXISTS (SELECT FROM pg_class c WHERE c.relname = 'tenant' AND c.relowner = r.oid)
+        FROM pg_roles r WHERE r.rolname = current_user`).Scan(&super, &bypass, &owner)
+	if err != nil {
+		pool.Close()
+		return nil, fault.Wrap(err, "database-unavailable")
+	}
+	if super || bypass || owner {
+		pool.Close()
+		return nil, errors.New("the database role of the DSN is a superuser, has BYPASSRLS or owns the tables: use evb_app (deploy/postgres-roles.sql)")
+	}
+	return &DB{pool: pool}, nil
+}
+
+// Pool is for the queue, which brings its own transactions.
+func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
+// Close ends all connections.
+func (db *DB) Close() { db.pool.Close() }
+
+// Ping asks the database for a sign of life.
+func (db *DB) Ping(ctx context.Context) error {
+	if err := db.pool.Ping(ctx); err != nil {
+		return fault.Wrap(err, "database-unavailable")
+	}
+	return nil
+}
+
+// maxTries bounds the repetitions of InTx after 40001 and 40P01.
+const maxTries = 8
+
+// InTx runs fn in one transaction of the tenant. It repeats fn after a
+// serialisation failure or a deadlock, at most maxTries times. A connection
+// that breaks during COMMIT leaves the outcome unknown: InTx then returns the
+// fault "commit-unknown", and the caller asks the database what became of it
+// before it does anything else (stack protocol, step 7).
+func (db *DB) InTx(ctx context.Context, tenant access.Tenant, fn func(tx pgx.Tx) error) error {
+	var err error
+	for range maxTries {
+		err = db.once(ctx, fmt.Sprintf("begin; set local evb.tenant = '%d'", tenant), fn)
+		var pe *pgconn.PgError
+		if !errors.As(err, &pe) || pe.Code != "40001" && pe.Code != "40P01" {
+			break
+		}
+	}
+	return outage(err)
+}
+
+// Read runs fn in one read-only transaction of the tenant, with one snapshot.
+func (db *DB) Read(ctx context.Context, tenant access.Tenant, fn func(q Querier) error) error {
+	return outage(db.once(ctx, fmt.Sprintf("begin isolation level repeatable read, read only; set local evb.tenant = '%d'", tenant),
+		func(tx pgx.Tx) error { return fn(tx) }))
+}
+
+func (db *DB) once(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
+	tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	if err != nil {
+		return err
+	}
+	// Rollback with a context of its own: a cancelled request must not leave
+	// the transaction open.
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = tx.Rollback(ctx)
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		var pe *pgconn.PgError
+		if errors.As(err, &pe) || errors.Is(err, pgx.ErrTxCommitRollback) {
+			return err // the server said no: nothing was committed
+		}
+		return fault.Wrap(err, "commit-unknown")
+	}
+	return nil
+}
+
+// TenantRow is one tenant of the installation.
+type TenantRow struct {
+	ID    access.Tenant
+	Slug  string
+	Name  string
+	Hosts []string
+	Zone  string
+}
+
+const sqlTenants = `SELECT id, slug, name, hosts, zone FROM tenant ORDER BY id`
+
+// Tenants lists the tenants. It is the one read that needs no tenant.
+func (db *DB) Tenants(ctx context.Context) ([]TenantRow, error) {
+	rows, err := db.pool.Query(ctx, sqlTenants)
+	if err != nil {
+		return nil, outage(err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TenantRow])
+	return out, outage(err)
+}
+
+// outage turns a lost or refused connection into the fault people see; every
+// other error passes unchanged.
+func outage(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := fault.As(err); ok {
+		return err
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch pe.Code {
+		case "57P01", "57P02", "57P03", "53300": // server stops or starts, too many connections
+			return fault.Wrap(err, "database-unavailable")
+		case "53100": // disk full
+			return fault.Wrap(err, "database-disk-full")
+		}
+		return err
+	}
+	var ce *pgconn.ConnectError
+	var ne net.Error
+	if errors.As(err, &ce) || errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return fault.Wrap(err, "database-unavailable")
+	}
+	return err
+}
+
+// Constraint is the name of the violated constraint in err's chain, or "".
+// Unique indexes count as constraints.
+func Constraint(err error) string {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && len(pe.Code) == 5 && pe.Code[:2] == "23" {
+		return pe.ConstraintName
+	}
+	return ""
+}
+
+func redact(err error) error {
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &pe) {
+		return errors.New("cannot be read (its text is not shown, it may hold a password)")
+	}
+	return err
+}
