@@ -100,7 +100,7 @@ CREATE TABLE log_sequence (
     chain       bytea NOT NULL CHECK (octet_length(chain) = 32),
     PRIMARY KEY (tenant, stream, seq)
 );
-CREATE INDEX log_sequence_by_id ON log_sequence (tenant, stream, id);
+CREATE UNIQUE INDEX log_sequence_by_id ON log_sequence (tenant, stream, id);
 
 -- log_head: heads written outside the database under Object Lock.
 CREATE TABLE log_head (

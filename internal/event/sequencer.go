@@ -16,12 +16,20 @@ import (
 	"evb/internal/postgres"
 )
 
-// sequencerLock is the advisory lock (class 0x657662, "evb") that elects the
+// lockClass ("evb") and sequencerLock name the advisory lock that elects the
 // sequencer. It is held by a session, so it falls when the process dies.
 const (
 	lockClass     = 0x657662
 	sequencerLock = 1
+	numberLock    = 16 // plus twice the tenant and the stream's bit
 )
+
+func streamBit(s Stream) int32 {
+	if s == Access {
+		return 1
+	}
+	return 0
+}
 
 // batchSize bounds how many rows one transaction numbers.
 const batchSize = 2000
@@ -130,8 +138,8 @@ const (
 )
 
 // Number gives the pending rows of one stream their numbers and returns how
-// many there were. Two sequencers at once cannot give a number twice: the
-// primary key refuses the second.
+// many there were. Two callers at once take turns; were the lock to fail, the keys of
+// log_sequence (number, and id) refuse the second numbering.
 func (s *Sequencer) Number(ctx context.Context, tenant access.Tenant, stream Stream) (int, error) {
 	table := "event"
 	if stream == Access {
@@ -141,6 +149,10 @@ func (s *Sequencer) Number(ctx context.Context, tenant access.Tenant, stream Str
 	var last int64
 	err := s.db.InTx(ctx, tenant, func(tx pgx.Tx) error {
 		n = 0
+		// One at a time, also for a tool that numbers beside the elected one.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, lockClass, numberLock+2*int32(tenant)+streamBit(stream)); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, fmt.Sprintf(sqlPending, table, stream), batchSize)
 		if err != nil {
 			return err

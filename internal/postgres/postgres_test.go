@@ -1,0 +1,148 @@
+package postgres_test
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/fault"
+	"evb/internal/job"
+	"evb/internal/postgres"
+	"evb/internal/postgres/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func TestMigrateRunsTwiceAndByManyAtOnce(t *testing.T) {
+	name := pgtest.Database(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = postgres.Migrate(t.Context(), pgtest.SuperDSN(name), slog.New(slog.DiscardHandler), job.Migration())
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMigrateRefusesAFileThatWasChangedAfterItWasApplied(t *testing.T) {
+	name := pgtest.Database(t)
+	conn, err := pgx.Connect(t.Context(), pgtest.SuperDSN(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), `UPDATE schema_file SET sha256 = repeat('0', 64) WHERE name = '0003_akten.sql'`); err != nil {
+		t.Fatal(err)
+	}
+	err = postgres.Migrate(t.Context(), pgtest.SuperDSN(name), slog.New(slog.DiscardHandler), job.Migration())
+	if err == nil || !strings.Contains(err.Error(), "0003_akten.sql") {
+		t.Fatalf("want a refusal that names the file, got %v", err)
+	}
+}
+
+func TestOpenRefusesARoleThatTheTenantGuardDoesNotHold(t *testing.T) {
+	name := pgtest.Database(t)
+	if db, err := postgres.Open(t.Context(), pgtest.SuperDSN(name), postgres.Options{}); err == nil {
+		db.Close()
+		t.Fatal("opened as superuser")
+	}
+}
+
+func TestInTxRepeatsAfterADeadlockAndKeepsOneEffect(t *testing.T) {
+	db := pgtest.DB(t)
+	ids := [2]uuid.UUID{uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())}
+	err := db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+		for i, id := range ids {
+			if _, err := tx.Exec(t.Context(), `INSERT INTO org_unit (tenant, id, code, name) VALUES (1, $1, $2, '0')`, id, string(rune('A'+i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const update = `UPDATE org_unit SET name = (name::int + 1)::text WHERE tenant = evb_tenant() AND id = $1`
+	var wg sync.WaitGroup
+	errs := make([]error, 2)
+	var meet sync.WaitGroup
+	meet.Add(2)
+	var first [2]sync.Once
+	for i := range 2 {
+		wg.Go(func() {
+			errs[i] = db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+				if _, err := tx.Exec(t.Context(), update, ids[i]); err != nil {
+					return err
+				}
+				first[i].Do(func() { meet.Done(); meet.Wait() }) // both hold one row and want the other
+				_, err := tx.Exec(t.Context(), update, ids[1-i])
+				return err
+			})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+		rows, err := q.Query(t.Context(), `SELECT name FROM org_unit WHERE tenant = evb_tenant()`)
+		if err != nil {
+			return err
+		}
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		if len(names) != 2 || names[0] != "2" || names[1] != "2" {
+			t.Errorf("each unit wants two updates, got %v", names)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadCannotWrite(t *testing.T) {
+	db := pgtest.DB(t)
+	err := db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+		var id uuid.UUID
+		return q.QueryRow(t.Context(), `INSERT INTO org_unit (tenant, id, code, name) VALUES (1, gen_random_uuid(), 'X', 'X') RETURNING id`).Scan(&id)
+	})
+	if err == nil {
+		t.Fatal("a read transaction wrote")
+	}
+}
+
+func TestAnUnreachableDatabaseIsAFaultThatPeopleUnderstand(t *testing.T) {
+	db := pgtest.DB(t)
+	conn, err := pgx.Connect(t.Context(), pgtest.SuperDSN(pgtest.NameOf(db)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	err = db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+		var pid int
+		if err := tx.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, pid); err != nil {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), `SELECT 1`)
+		return err
+	})
+	if !fault.Is(err, "database-unavailable") {
+		t.Fatalf("got %v", err)
+	}
+}
