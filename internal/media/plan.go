@@ -215,7 +215,6 @@ type planner struct {
 	active bool  // a separator or a content page opened a document
 	blanks []int // indexes into plan.Pages of blanks since the last content page
 	back   bool  // the last page was a separator sheet: a blank now is its back
-	sheet  bool  // the open document was opened by a sheet of its own
 }
 
 func (pl *planner) find(f PlanFinding) { pl.plan.Findings = append(pl.plan.Findings, f) }
@@ -253,7 +252,7 @@ func (pl *planner) page(p *PageInfo) {
 }
 
 func (pl *planner) start(p *PageInfo, s *Separator) {
-	pl.active, pl.sheet = true, !s.Keep
+	pl.active = true
 	pl.open = PlannedDocument{Code: s.Value, How: s.How}
 	next := len(pl.plan.Documents) + 1
 	switch {
