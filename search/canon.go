@@ -306,9 +306,22 @@ func extractDates(s string) []string {
 			out = append(out, t)
 		}
 	}
+	datesOf(s, func(d Date, _ int) bool {
+		if d.Day > 0 {
+			add(d.term())
+		}
+		add(fmt.Sprintf("%04d%02d", d.Year, d.Month))
+		add(fmt.Sprintf("%04d", d.Year))
+		return len(out) < maxDates
+	})
+	return out
+}
+
+// datesOf calls f for the dates in s, with their byte offset, until it returns false.
+func datesOf(s string, f func(d Date, start int) bool) {
 	skip := 0
 	for w := range wordsOf(s) {
-		if w.start < skip || len(out) >= maxDates {
+		if w.start < skip {
 			continue
 		}
 		c := w.text[0]
@@ -323,13 +336,10 @@ func extractDates(s string) []string {
 			continue
 		}
 		skip = w.start + n
-		if d.Day > 0 {
-			add(d.term())
+		if !f(d, w.start) {
+			return
 		}
-		add(fmt.Sprintf("%04d%02d", d.Year, d.Month))
-		add(fmt.Sprintf("%04d", d.Year))
 	}
-	return out
 }
 
 func isMonth(w string) bool {

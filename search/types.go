@@ -20,7 +20,7 @@ const (
 	// MinPrefixLetters is how many letters must stand before a closing "*".
 	MinPrefixLetters = 3
 	// MaxExpansion is the largest number of terms a prefix may stand for.
-	MaxExpansion = 1024
+	MaxExpansion = 4096
 	// MaxTextBytes is how much of a document's text is indexed, in bytes.
 	MaxTextBytes = 32 << 20
 	// MaxOps is the largest number of operations in one Apply.
