@@ -22,6 +22,8 @@ Rückgabewerte / exit codes:
 		Args:          cobra.NoArgs,
 	}
 	root.AddCommand(
+		newErsCommand(),
+		newVerifyCommand(),
 		newVersionCommand(),
 	)
 	return root
