@@ -43,7 +43,7 @@ type compiledQuery struct {
 	who     Principal
 	replace map[string][]string
 	drop    map[string]bool
-	relax   bool
+	relax   relaxation
 }
 
 // Searcher implements the library's query interface.
@@ -76,8 +76,12 @@ func (q *compiledQuery) Searcher(ctx context.Context, r index.IndexReader, _ map
 		// Only stop words: nobody means every document by "und".
 		return searcher.NewMatchNoneSearcher(r)
 	}
-	if q.relax && len(kids) > 1 {
-		kids = []bsearch.Searcher{newAny(kids, (len(kids)+1)/2, false, true)}
+	if q.relax != needAll && len(kids) > 1 {
+		need := (len(kids) + 1) / 2
+		if q.relax == needOne {
+			need = 1
+		}
+		kids = []bsearch.Searcher{newAny(kids, need, false, true)}
 	}
 	filters, err := c.filters(q.filters)
 	kids = append(kids, filters...)

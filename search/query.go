@@ -26,8 +26,17 @@ type mode struct {
 	Replace map[string][]string `json:"r,omitempty"` // stem -> stems
 	Words   map[string]string   `json:"w,omitempty"` // stem -> word as typed
 	Drop    []string            `json:"d,omitempty"` // stems
-	Relax   bool                `json:"x,omitempty"`
+	Relax   relaxation          `json:"x,omitempty"`
 }
+
+// relaxation says how many of the operands a document must match.
+type relaxation int
+
+const (
+	needAll relaxation = iota
+	needHalf
+	needOne
+)
 
 func (m mode) drops() map[string]bool {
 	d := make(map[string]bool, len(m.Drop))
@@ -218,7 +227,7 @@ func unwrapSearch(ctx context.Context, err error) error {
 }
 
 func (g *generation) page(q *Query, m mode, res *bleve.SearchResult) (Page, error) {
-	p := Page{Total: int(res.Total), Relaxed: m.Relax, Facets: map[Facet][]FacetValue{}}
+	p := Page{Total: int(res.Total), Relaxed: m.Relax != needAll, Facets: map[Facet][]FacetValue{}}
 	hits := res.Hits
 	if len(hits) > q.Limit {
 		hits = hits[:q.Limit]

@@ -77,8 +77,10 @@ func (g *generation) repair(ctx context.Context, q *Query, empty *bleve.SearchRe
 			return res, m, err
 		}
 	}
-	if operands-len(m.Drop) > 1 {
-		m.Relax = true
+	for _, m.Relax = range []relaxation{needHalf, needOne} {
+		if operands-len(m.Drop) < 2 {
+			break
+		}
 		res, err := g.run(ctx, q, m, nil)
 		if err != nil || res.Total > 0 {
 			return res, m, err
