@@ -111,13 +111,16 @@ func (s *Store) Probe(ctx context.Context) (Capabilities, error) {
 	var up minio.UploadInfo
 	_, err = s.call(ctx, "probe", key, s.cfg.CallTimeout, true, func(ctx context.Context) error {
 		var err error
-		if up, err = s.probePut(ctx, key, data, sum[:], &lock, ""); err != nil {
-			if f := classify(err); f.kind == errExists {
-				// The answer of an earlier attempt was lost.
-				info, err := s.stat(ctx, key)
-				up.VersionID = info.VersionID
-				return err
-			}
+		up, err = s.probePut(ctx, key, data, sum[:], &lock, "")
+		if err != nil && !classify(err).retry && classify(err).kind == storage.ErrUnavailable {
+			// A server or bucket without Object Lock refuses the headers.
+			up, err = s.probePut(ctx, key, data, sum[:], nil, "")
+		}
+		if err != nil && classify(err).kind == errExists {
+			// The answer of an earlier attempt was lost.
+			info, err := s.stat(ctx, key)
+			up.VersionID = info.VersionID
+			return err
 		}
 		return err
 	})

@@ -105,10 +105,6 @@ func (p *put) single(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.body.complete(); err != nil {
-		// Only an empty body is not read by the client; then this checks that it is empty.
-		return err
-	}
 	if up.ChecksumSHA256 != "" && up.ChecksumSHA256 != base64.StdEncoding.EncodeToString(p.opts.SHA256) {
 		return &fault{kind: storage.ErrCorrupt, err: fmt.Errorf("server reports SHA-256 %s", up.ChecksumSHA256)}
 	}
@@ -254,6 +250,9 @@ func wholeSeconds(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
+// errBody is a read error of the caller's body; what the reader said is wrapped.
+var errBody = errors.New("read body")
+
 // body reads exactly size bytes of a source, hashing them, and fails at the
 // last byte if the digest is wrong, so that a bad body is never sent whole.
 type body struct {
@@ -274,6 +273,12 @@ func newBody(r io.Reader, size int64, want []byte) (*body, error) {
 		at, err := sk.Seek(0, io.SeekCurrent)
 		if err == nil { // a pipe is a Seeker by type only
 			b.seeker, b.start = sk, at
+		}
+	}
+	if size == 0 {
+		// Nobody reads a body of no bytes, so look at it here.
+		if b.check(); b.fail != nil {
+			return nil, b.fail
 		}
 	}
 	return b, nil
@@ -322,7 +327,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.fail = &fault{kind: storage.ErrCorrupt, err: fmt.Errorf("body has %d of %d bytes", b.n, b.size)}
 		return 0, b.fail
 	case err != nil:
-		b.fail = fmt.Errorf("read body: %w", err)
+		b.fail = &fault{kind: errBody, err: err}
 		return n, b.fail
 	}
 	return n, nil
@@ -345,7 +350,7 @@ func (b *body) check() {
 			return
 		}
 		if err != nil {
-			b.fail = fmt.Errorf("read body: %w", err)
+			b.fail = &fault{kind: errBody, err: err}
 			return
 		}
 	}
@@ -353,21 +358,11 @@ func (b *body) check() {
 
 func (b *body) err() error { return b.fail }
 
-// complete checks a body of no bytes, which nobody reads.
-func (b *body) complete() error {
-	if b.size == 0 && b.fail == nil {
-		b.check()
-	}
-	return b.fail
-}
-
 // drain reads what the client left, to know that the digest is right.
 func (b *body) drain() error {
 	if b.fail != nil {
 		return b.fail
 	}
-	if _, err := io.Copy(io.Discard, b); err != nil {
-		return err
-	}
-	return b.complete()
+	_, err := io.Copy(io.Discard, b)
+	return err
 }

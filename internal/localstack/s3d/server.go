@@ -454,7 +454,7 @@ func prepare(dir string) (credentialFile, error) {
 			return credentialFile{}, fmt.Errorf("object storage folder: %w", err)
 		}
 	}
-	if err := checkXattr(filepath.Join(dir, "versions")); err != nil {
+	if err := checkXattr(filepath.Join(dir, "versions"), unix.Fsetxattr); err != nil {
 		return credentialFile{}, err
 	}
 	name := filepath.Join(dir, "credentials")
@@ -499,15 +499,15 @@ func writeFile(name string, b []byte) error {
 	return nil
 }
 
-// checkXattr sets and reads an attribute as large as the server's own.
-func checkXattr(dir string) error {
+// checkXattr sets an attribute as large as the server's own; set is the system call.
+func checkXattr(dir string, set func(fd int, attr string, data []byte, flags int) error) error {
 	f, err := os.CreateTemp(dir, ".xattr-*")
 	if err != nil {
 		return fmt.Errorf("object storage folder: %w", err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	err = unix.Fsetxattr(int(f.Fd()), "user.evb-probe", make([]byte, 256), 0)
+	err = set(int(f.Fd()), "user.evb-probe", make([]byte, 256), 0)
 	if err == nil {
 		return nil
 	}
