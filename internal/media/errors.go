@@ -46,6 +46,8 @@ const (
 	CodeTimeout Code = "time-limit"
 	// CodeMemory: looking at the file took more memory than allowed. Quarantine.
 	CodeMemory Code = "memory-limit"
+	// CodePagesMissing: pages that stand in the page tree do not load. Quarantine.
+	CodePagesMissing Code = "pages-missing"
 	// CodeNoSuchPage: the file has no page of that number. A wrong call.
 	CodeNoSuchPage Code = "no-such-page"
 )
@@ -56,7 +58,7 @@ const (
 	CodeRepaired Code = "structure-repaired"
 	// CodeTrailingData: bytes behind the end of the document.
 	CodeTrailingData Code = "trailing-data"
-	// CodeLeadingData: the header is not at byte 0.
+	// CodeLeadingData: the header is not at byte 0, which counts as repaired.
 	CodeLeadingData Code = "leading-data"
 	// CodeEncryptedReadable: encrypted with an owner password only.
 	CodeEncryptedReadable Code = "encrypted-readable"
@@ -66,10 +68,11 @@ const (
 	CodeSigned Code = "has-signatures"
 	// CodeForm: the document carries a fillable form.
 	CodeForm Code = "has-form"
+	// CodeSendsForm: a button would send the form's values to an address. Listed
+	// as active content, but harmless in an archive that never presses it.
+	CodeSendsForm Code = "form-submits"
 	// CodeExtension: the name has no or an unknown ending; the content decided.
 	CodeExtension Code = "extension-unknown"
-	// CodePagesMissing: announced pages that could not be loaded.
-	CodePagesMissing Code = "pages-missing"
 )
 
 // Verdict is what happens with a file of the intake.
@@ -88,14 +91,14 @@ const (
 )
 
 // VerdictOf says what a code leads to when it stands in an Error. Codes of
-// findings lead to Repair for CodeRepaired and CodePagesMissing, else Accept.
+// findings lead to Repair for CodeRepaired and CodeLeadingData, else Accept.
 func VerdictOf(c Code) Verdict {
 	switch c {
 	case CodeEmpty, CodeTypeMismatch, CodeUnsupported, CodeNoDocument, CodeTooLarge:
 		return Reject
-	case CodeRepaired, CodePagesMissing:
+	case CodeRepaired, CodeLeadingData:
 		return Repair
-	case CodeTrailingData, CodeLeadingData, CodeEncryptedReadable, CodeAttachments, CodeSigned, CodeForm, CodeExtension:
+	case CodeTrailingData, CodeSendsForm, CodeEncryptedReadable, CodeAttachments, CodeSigned, CodeForm, CodeExtension:
 		return Accept
 	default:
 		return Quarantine

@@ -208,9 +208,15 @@ func (e *Engine) probePDF(ctx context.Context, f *os.File, path string, p *Probe
 	add(CodeSigned, p.Signed, strconv.Itoa(in.Signatures))
 	add(CodeForm, in.Form, "")
 	add(CodeAttachments, len(in.Attachments) > 0, strconv.Itoa(len(in.Attachments)))
-	add(CodePagesMissing, in.Announced > in.Pages, strconv.Itoa(in.Announced-in.Pages))
-	add(CodeRepaired, !in.Structure || !in.ValidXRef || header < 0, "")
-	if len(in.Active) > 0 {
+	add(CodeRepaired, !in.Structure || !in.ValidXRef || header < 0 || in.Announced > in.Pages, "")
+	add(CodeSendsForm, slices.Contains(in.Active, "SubmitForm"), "")
+	switch {
+	case in.Announced > e.cfg.Limits.Pages:
+		return faulty(CodeTooManyPages, nil, "found", strconv.Itoa(in.Announced), "limit", strconv.Itoa(e.cfg.Limits.Pages))
+	case in.Tree > in.Pages, !in.Structure && in.Announced > in.Pages:
+		return faulty(CodePagesMissing, nil, "found", strconv.Itoa(in.Pages), "limit", strconv.Itoa(max(in.Tree, in.Announced)))
+	}
+	if slices.ContainsFunc(in.Active, func(a string) bool { return a != "SubmitForm" }) {
 		return faulty(CodeActiveContent, nil, "what", strings.Join(in.Active, ", "))
 	}
 	return nil

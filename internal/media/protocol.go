@@ -60,6 +60,7 @@ type response struct {
 type inspection struct {
 	Pages       int       `json:"pages"`
 	Announced   int       `json:"announced"`
+	Tree        int       `json:"tree"` // pages in the page tree
 	Encrypted   bool      `json:"encrypted"`
 	Signatures  int       `json:"signatures"`
 	Form        bool      `json:"form"`

@@ -208,6 +208,7 @@ func (c *child) walkStructure(q *request, in *inspection) error {
 		return err
 	}
 	w := &structureWalk{t: t, in: in, calls: map[int]int{}}
+	in.Tree = len(pages)
 	root := t.root()
 	in.Announced = int(max(0, min(t.int(t.dict(root["Pages"])["Count"]), 1<<30)))
 	if v, ok := t.get(root["NeedsRendering"]).(types.Boolean); ok && bool(v) {

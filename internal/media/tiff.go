@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"golang.org/x/image/tiff"
+	"golang.org/x/image/tiff/lzw"
 )
 
 // Tags of TIFF 6.0 that are looked at.
@@ -41,6 +42,11 @@ const (
 	tagJPEGFormat    = 513
 	tagExif          = 34665
 	tagGPS           = 34853
+	tagPredictor     = 317
+	tagColorMap      = 320
+	tagExtraSamples  = 338
+	tagSampleFormat  = 339
+	compressionLZW   = 5
 	compressionOJPEG = 6
 	compressionJPEG  = 7
 	maxIFDEntries    = 1000
@@ -287,6 +293,9 @@ func (t *tiffFile) decode(i int) (img image.Image, err error) {
 		return t.decodeJPEG(p)
 	}
 	img, err = tiff.Decode(t.view(p))
+	if errors.Is(err, io.ErrUnexpectedEOF) && t.uint(p, tagCompression, 1) == compressionLZW {
+		img, err = t.decodeLZW(p)
+	}
 	if err != nil {
 		var un tiff.UnsupportedError
 		if errors.As(err, &un) {
@@ -295,6 +304,89 @@ func (t *tiffFile) decode(i int) (img image.Image, err error) {
 		return nil, faulty(CodeDamaged, err, "what", "pixels")
 	}
 	return img, nil
+}
+
+// decodeLZW reads a page whose strips end without a readable end code, as some
+// writers have it and the library refuses: strips that gave all their pixels are
+// whole. They are put into a plain TIFF in memory, which the library decodes.
+func (t *tiffFile) decodeLZW(p tiffPage) (image.Image, error) {
+	offsets, counts, tiled, err := t.segments(p)
+	if err != nil {
+		return nil, err
+	}
+	w, h := t.uint(p, tagWidth, 0), t.uint(p, tagHeight, 0)
+	rows := min(t.uint(p, tagRowsPerStrip, h), h)
+	bits := int64(0)
+	for _, b := range t.uints(p, tagBits) {
+		bits += b
+	}
+	if tiled || t.uint(p, tagPlanar, 1) != 1 || rows <= 0 || bits <= 0 || bits > 128 || int64(len(offsets)) != (h+rows-1)/rows {
+		return nil, io.ErrUnexpectedEOF
+	}
+	row := (w*bits + 7) / 8
+	data := make([]byte, 8, 8+row*h)
+	for i, o := range offsets {
+		want := row * min(rows, h-int64(i)*rows)
+		r := lzw.NewReader(io.NewSectionReader(t.r, o, counts[i]), lzw.MSB, 8)
+		b, err := io.ReadAll(io.LimitReader(r, want))
+		r.Close()
+		if int64(len(b)) != want {
+			return nil, errors.Join(io.ErrUnexpectedEOF, err)
+		}
+		data = append(data, b...)
+	}
+	if t.order == binary.ByteOrder(binary.BigEndian) {
+		copy(data, "MM\x00*")
+	} else {
+		copy(data, "II*\x00")
+	}
+	plain := &tiffFile{order: t.order}
+	page := tiffPage{}
+	set := func(tag uint16, v int64) {
+		e := tiffEntry{tag: tag, kind: 4, count: 1}
+		t.order.PutUint32(e.value[:], uint32(v))
+		page.entries = append(page.entries, e)
+	}
+	for _, e := range p.entries {
+		switch e.tag {
+		case tagCompression:
+			set(e.tag, 1)
+		case tagStripOffsets:
+			set(e.tag, 8)
+		case tagStripCounts:
+			set(e.tag, row*h)
+		case tagRowsPerStrip:
+			set(e.tag, h)
+		case tagWidth, tagHeight, tagBits, tagPhotometric, tagSamples, tagPlanar, tagPredictor, tagColorMap, tagExtraSamples, tagSampleFormat:
+			b, err := t.raw(e)
+			if err != nil {
+				return nil, err
+			}
+			if len(b) > 4 {
+				t.order.PutUint32(e.value[:], uint32(len(data)))
+				data = append(data, b...)
+			}
+			page.entries = append(page.entries, e)
+		}
+	}
+	page.offset = int64(len(data))
+	data = append(data, t.directory(page.entries)...)
+	plain.r, plain.size = bytes.NewReader(data), int64(len(data))
+	return tiff.Decode(plain.view(page))
+}
+
+// directory serialises entries with no directory after them.
+func (t *tiffFile) directory(entries []tiffEntry) []byte {
+	dir := make([]byte, 2+12*len(entries)+4)
+	t.order.PutUint16(dir, uint16(len(entries)))
+	for i, e := range entries {
+		d := dir[2+12*i:]
+		t.order.PutUint16(d, e.tag)
+		t.order.PutUint16(d[2:], e.kind)
+		t.order.PutUint32(d[4:], e.count)
+		copy(d[8:12], e.value[:])
+	}
+	return dir
 }
 
 // view is the file with its header pointing to one page, as the library only
@@ -496,15 +588,7 @@ func (t *tiffFile) splitTo(w io.Writer, pages []int) error {
 			}
 			keep = append(keep, e)
 		}
-		dir := make([]byte, 2+12*len(keep)+4)
-		t.order.PutUint16(dir, uint16(len(keep)))
-		for i, e := range keep {
-			d := dir[2+12*i:]
-			t.order.PutUint16(d, e.tag)
-			t.order.PutUint16(d[2:], e.kind)
-			t.order.PutUint32(d[4:], e.count)
-			copy(d[8:12], e.value[:])
-		}
+		dir := t.directory(keep)
 		t.order.PutUint32(link, uint32(add(block{data: dir})))
 		link = dir[len(dir)-4:]
 		if at > math.MaxUint32 {
