@@ -6,6 +6,8 @@ import (
 	"image"
 	"log/slog"
 	"os"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,12 +26,12 @@ type Config struct {
 	// processor time to start instead of 0.1 s. It must not be writable by
 	// others: what lies in it is executed.
 	CacheDir string
-	// TempDir is for the pages given to Tesseract, default os.TempDir().
-	TempDir string
 	// Tesseract is the program, default "tesseract".
 	Tesseract string
 	// Language is Tesseract's language, default "deu".
 	Language string
+	// OCRProcesses is the most Tesseract processes at a time, default one a core.
+	OCRProcesses int
 	// Logger is the place of the log, default none.
 	Logger *slog.Logger
 	// Registerer takes the metrics, default none.
@@ -42,8 +44,12 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	children *children
+	ocr      chan struct{}
 	seconds  *prometheus.HistogramVec
 	faults   *prometheus.CounterVec
+
+	toolMu sync.Mutex
+	tool   string // name and version of Tesseract, once asked
 }
 
 // New sets up an Engine. It starts nothing: the first PDF does. Close it.
@@ -73,7 +79,10 @@ func New(cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("media: cache folder: %w", err)
 		}
 	}
-	e := &Engine{cfg: cfg, log: cfg.Logger}
+	if cfg.OCRProcesses <= 0 {
+		cfg.OCRProcesses = runtime.NumCPU()
+	}
+	e := &Engine{cfg: cfg, log: cfg.Logger, ocr: make(chan struct{}, cfg.OCRProcesses)}
 	e.children = &children{
 		argv: cfg.Child, limits: cfg.Limits, slots: make(chan struct{}, cfg.Children),
 		config: childConfig{

@@ -30,7 +30,7 @@ func shared(t testing.TB, parts ...string) string {
 // one run.
 func engine(t testing.TB, change ...func(*media.Config)) *media.Engine {
 	t.Helper()
-	cfg := media.Config{CacheDir: cacheDir, TempDir: t.TempDir()}
+	cfg := media.Config{CacheDir: cacheDir}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -2,7 +2,6 @@ package media
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -229,14 +228,4 @@ func (c *children) close() {
 	for _, p := range free {
 		p.end()
 	}
-}
-
-// writeAll is a helper of commands that read pixels from a pipe.
-func writeAll(w io.Writer, parts ...[]byte) error {
-	for _, b := range parts {
-		if _, err := io.Copy(w, bytes.NewReader(b)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

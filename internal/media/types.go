@@ -47,6 +47,8 @@ type Limits struct {
 	FileTime time.Duration
 	// OCRTime is the most time Tesseract may take for one page, default 60 s.
 	OCRTime time.Duration
+	// OCRMemory is the address space of one Tesseract in bytes, default 2 GiB.
+	OCRMemory uint64
 	// ChildMemory is the address space of a child in bytes, default 4 GiB;
 	// it covers code, compiler and reserve, the pages themselves live in
 	// GuestMemory.
@@ -84,6 +86,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.OCRTime == 0 {
 		l.OCRTime = time.Minute
+	}
+	if l.OCRMemory == 0 {
+		l.OCRMemory = 2 << 30
 	}
 	if l.ChildMemory == 0 {
 		l.ChildMemory = 4 << 30
