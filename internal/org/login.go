@@ -1,0 +1,274 @@
+package org
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+)
+
+// SessionTTL is how long a session lives after its last use.
+const SessionTTL = 12 * time.Hour
+
+// touchEvery is how often a session in use is written: not with each request.
+const touchEvery = time.Minute
+
+// Slow-down of guessing: freeTries failures cost nothing, then the wait
+// doubles from one second up to maxWait. After forget without a try the count
+// starts again.
+const (
+	freeTries = 5
+	maxWait   = 15 * time.Minute
+	forget    = 24 * time.Hour
+)
+
+const (
+	// The try is counted before the password is looked at; the row lock puts
+	// parallel tries in line. No row back: it has to wait.
+	sqlTry = `
+    INSERT INTO login_attempt AS l (tenant, login, failures, last_at) VALUES (evb_tenant(), $1, 1, $2)
+    ON CONFLICT (tenant, login) DO UPDATE
+        SET failures = CASE WHEN l.last_at < $2 - $3::interval THEN 1 ELSE l.failures + 1 END, last_at = $2
+        WHERE l.failures < $4 OR l.last_at < $2 - $3::interval
+            OR l.last_at + least($5::interval, make_interval(secs => 2 ^ least(l.failures - $4, 20))) <= $2
+    RETURNING failures`
+	sqlWait = `
+    SELECT greatest(1, ceil(extract(epoch FROM last_at + least($2::interval, make_interval(secs => 2 ^ least(failures - $3, 20))) - $4)))::int
+    FROM login_attempt WHERE tenant = evb_tenant() AND login = $1`
+	sqlForgive      = `DELETE FROM login_attempt WHERE tenant = evb_tenant() AND login = $1`
+	sqlPasswordHash = `
+    SELECT id, display_name, password_hash FROM app_user
+    WHERE tenant = evb_tenant() AND login = $1 AND kind = 'person' AND disabled_at IS NULL AND password_hash IS NOT NULL`
+	sqlKnowsLogin    = `SELECT EXISTS (SELECT FROM app_user WHERE tenant = evb_tenant() AND login = $1)`
+	sqlCreateSession = `
+    INSERT INTO session (tenant, id, user_id, secret_sha256, created_at, seen_at, expires_at)
+    VALUES (evb_tenant(), $1, $2, $3, $4, $4, $5)`
+	sqlExpireSessions = `DELETE FROM session WHERE tenant = evb_tenant() AND expires_at < $1`
+	sqlActorBySession = `
+    SELECT s.id, u.id, u.login, u.display_name, s.seen_at,
+        coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
+            WHERE m.tenant = s.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
+        coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
+            WHERE m.tenant = s.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')
+    FROM session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id AND u.disabled_at IS NULL
+    WHERE s.tenant = evb_tenant() AND s.secret_sha256 = $1 AND s.expires_at > $2`
+	sqlTouchSession = `
+    UPDATE session SET seen_at = $2, expires_at = $3 WHERE tenant = evb_tenant() AND id = $1 AND seen_at < $2`
+	sqlEndSession = `
+    DELETE FROM session WHERE tenant = evb_tenant() AND secret_sha256 = $1 RETURNING id, user_id`
+)
+
+func (s *Service) begin(ctx context.Context) error {
+	select {
+	case s.work <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Service) end() { <-s.work }
+
+// Login checks a password and starts a session; the secret goes into the
+// cookie. tenant 0 means: the first tenant that knows the login. Faults:
+// login-failed (also for unknown, disabled and service users),
+// login-slowed, demo-password.
+func (s *Service) Login(ctx context.Context, tenant access.Tenant, login, password string) (secret string, err error) {
+	login = strings.ToLower(strings.TrimSpace(login))
+	t, err := s.tenantOfLogin(ctx, tenant, login)
+	if err != nil {
+		return "", err
+	}
+	if len(login) > 63 || len(password) > 1024 {
+		return "", fault.New("login-failed")
+	}
+	now := s.now().UTC()
+	var user uuid.UUID
+	var name, hash string
+	err = s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
+		var failures int
+		err := tx.QueryRow(ctx, sqlTry, login, now, forget, freeTries, maxWait).Scan(&failures)
+		if errors.Is(err, pgx.ErrNoRows) {
+			var seconds int
+			if err := tx.QueryRow(ctx, sqlWait, login, maxWait, freeTries, now).Scan(&seconds); err != nil {
+				return err
+			}
+			return fault.New("login-slowed", "seconds", seconds)
+		}
+		if err != nil {
+			return fmt.Errorf("count login: %w", err)
+		}
+		err = tx.QueryRow(ctx, sqlPasswordHash, login).Scan(&user, &name, &hash)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // the try stays counted, also for a login that is not there
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	ok, err := s.compare(ctx, password, hash)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok:
+		return "", fault.New("login-failed")
+	case password == "demo" && !s.demo:
+		return "", fault.New("demo-password")
+	}
+	secret, digest, err := newSecret("")
+	if err != nil {
+		return "", err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", err
+	}
+	a := access.Actor{Tenant: t.ID, TenantSlug: t.Slug, User: user, Login: login, DisplayName: name, Via: "session:" + id.String()}
+	return secret, s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, sqlForgive, login); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, sqlExpireSessions, now); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, sqlCreateSession, id, user, digest, now, now.Add(SessionTTL)); err != nil {
+			return err
+		}
+		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: SessionStarted, SubjectKind: "user", Subject: user})
+	})
+}
+
+// compare runs argon2 in any case, so that the time says nothing about whether
+// the login exists.
+func (s *Service) compare(ctx context.Context, password, hash string) (bool, error) {
+	if err := s.begin(ctx); err != nil {
+		return false, err
+	}
+	defer s.end()
+	if hash == "" {
+		_, err := HashPassword(password, s.hash)
+		return false, err
+	}
+	return checkPassword(password, hash)
+}
+
+func (s *Service) tenantOfLogin(ctx context.Context, tenant access.Tenant, login string) (postgres.TenantRow, error) {
+	list, err := s.candidates(ctx, tenant)
+	if err != nil {
+		return postgres.TenantRow{}, err
+	}
+	if len(list) == 0 {
+		return postgres.TenantRow{}, fault.New("no-tenant")
+	}
+	if len(list) == 1 {
+		return list[0], nil
+	}
+	for _, t := range list {
+		var knows bool
+		err := s.db.Read(ctx, t.ID, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlKnowsLogin, login).Scan(&knows) })
+		if err != nil {
+			return postgres.TenantRow{}, err
+		}
+		if knows {
+			return t, nil
+		}
+	}
+	return list[0], nil
+}
+
+// Logout ends the session of the secret. An unknown secret is no error.
+func (s *Service) Logout(ctx context.Context, tenant access.Tenant, secret string) error {
+	list, err := s.candidates(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		err := s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
+			var id, user uuid.UUID
+			err := tx.QueryRow(ctx, sqlEndSession, digest(secret)).Scan(&id, &user)
+			if missing(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			a := access.Actor{Tenant: t.ID, TenantSlug: t.Slug, User: user, Via: "session:" + id.String()}
+			return s.log.Append(ctx, tx, a, s.now(), event.Fact{Kind: SessionEnded, SubjectKind: "user", Subject: user})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ActorBySession finds who a session cookie belongs to and prolongs the
+// session. tenant 0: any. Fault: unauthenticated.
+func (s *Service) ActorBySession(ctx context.Context, tenant access.Tenant, secret string) (access.Actor, error) {
+	now := s.now().UTC()
+	a, id, seen, err := s.actor(ctx, tenant, sqlActorBySession, secret, "session:")
+	if err != nil || now.Sub(seen) < touchEvery {
+		return a, err
+	}
+	return a, s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sqlTouchSession, id, now, now.Add(SessionTTL))
+		return err
+	})
+}
+
+// actor looks a secret up by its digest in one tenant or in all.
+func (s *Service) actor(ctx context.Context, tenant access.Tenant, sql, secret, via string) (a access.Actor, id uuid.UUID, seen time.Time, err error) {
+	if secret == "" || len(secret) > 200 {
+		return a, id, seen, fault.New("unauthenticated")
+	}
+	list, err := s.candidates(ctx, tenant)
+	if err != nil {
+		return a, id, seen, err
+	}
+	for _, t := range list {
+		var units []uuid.UUID
+		var roles []string
+		err = s.db.Read(ctx, t.ID, func(q postgres.Querier) error {
+			return q.QueryRow(ctx, sql, digest(secret), s.now().UTC()).Scan(&id, &a.User, &a.Login, &a.DisplayName, &seen, &units, &roles)
+		})
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			return a, id, seen, err
+		}
+		a.Tenant, a.TenantSlug, a.Via = t.ID, t.Slug, via+id.String()
+		for i := range units {
+			a.Memberships = append(a.Memberships, access.Membership{Unit: units[i], Role: access.Role(roles[i])})
+		}
+		return a, id, seen, nil
+	}
+	return a, id, seen, fault.New("unauthenticated")
+}
+
+func newSecret(prefix string) (secret string, sum []byte, err error) {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return "", nil, err
+	}
+	secret = prefix + base64.RawURLEncoding.EncodeToString(b)
+	return secret, digest(secret), nil
+}
+
+func digest(secret string) []byte {
+	h := sha256.Sum256([]byte(secret))
+	return h[:]
+}

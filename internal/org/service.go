@@ -1,0 +1,83 @@
+package org
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+)
+
+// Facts of this package.
+const (
+	UnitCreated     event.Kind = "org.unit_created"
+	UserCreated     event.Kind = "org.user_created"
+	UserDisabled    event.Kind = "org.user_disabled"
+	PasswordSet     event.Kind = "org.password_set"
+	MembershipGiven event.Kind = "org.membership_given"
+	MembershipEnded event.Kind = "org.membership_ended"
+	TokenCreated    event.Kind = "org.token_created"
+	TokenRevoked    event.Kind = "org.token_revoked"
+	SessionStarted  event.Kind = "org.session_started"
+	SessionEnded    event.Kind = "org.session_ended"
+)
+
+// Options of New.
+type Options struct {
+	Now  func() time.Time // nil: time.Now
+	Log  *slog.Logger     // nil: discarded
+	Hash HashParams       // zero: DefaultHash
+	// Demo allows the password "demo" (contract 3); without it such a login is
+	// refused even if the hash matches.
+	Demo bool
+}
+
+// Service holds the use cases. Safe for concurrent use.
+type Service struct {
+	db   *postgres.DB
+	log  *event.Log
+	now  func() time.Time
+	slog *slog.Logger
+	hash HashParams
+	demo bool
+	// work bounds how many argon2 computations run at once: each takes its
+	// memory (64 MiB), and logins of a morning come together.
+	work chan struct{}
+}
+
+// New makes the service. facts go to log, of which the flow may be empty.
+func New(db *postgres.DB, log *event.Log, o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Hash == (HashParams{}) {
+		o.Hash = DefaultHash
+	}
+	return &Service{db: db, log: log, now: o.Now, slog: o.Log.With("part", "org"), hash: o.Hash, demo: o.Demo, work: make(chan struct{}, 4)}
+}
+
+// administrator is the check of every use case that changes the organisation.
+func administrator(a access.Actor) error {
+	if a.User == access.SystemUser || a.HasIn(uuid.Nil, access.Administrator) {
+		return nil
+	}
+	return fault.New("administrator-only")
+}
+
+// missing says that a query found no row.
+func missing(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
+
+// Tenants lists the tenants of the installation, by number.
+func (s *Service) Tenants(ctx context.Context) ([]postgres.TenantRow, error) {
+	return s.db.Tenants(ctx)
+}

@@ -1,0 +1,117 @@
+package org
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+)
+
+// NewTenant is a body that shares nothing with others.
+type NewTenant struct {
+	Slug  string   // first part of object names: a-z, 0-9, hyphen; for ever
+	Name  string   // for people
+	Hosts []string // host names by which a login picks it
+	Zone  string   // IANA name; empty: Europe/Berlin
+}
+
+const (
+	sqlCreateTenant = `
+    INSERT INTO tenant (id, slug, name, hosts, zone)
+    VALUES ($1, $2, $3, $4, coalesce(nullif($5, ''), 'Europe/Berlin'))`
+	sqlCreateSystemUser = `
+    INSERT INTO app_user (tenant, id, login, display_name, kind) VALUES (evb_tenant(), $1, 'system', 'System', 'service')
+    ON CONFLICT DO NOTHING`
+	sqlCreateUnfiledScope = `
+    INSERT INTO access_scope (tenant, id, kind) VALUES (evb_tenant(), '00000000-0000-7000-8000-000000000002', 'unfiled')
+    ON CONFLICT DO NOTHING`
+)
+
+// CreateTenant makes a tenant with its system user, or finds the one of that
+// slug. It has no actor: only the local administrator of the installation
+// calls it, before anybody can log in. A crash leaves all of it or nothing.
+func (s *Service) CreateTenant(ctx context.Context, n NewTenant) (access.Tenant, error) {
+	for {
+		all, err := s.db.Tenants(ctx)
+		if err != nil {
+			return 0, err
+		}
+		next := access.Tenant(1)
+		for _, t := range all {
+			if t.Slug == n.Slug {
+				return t.ID, s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error { return ownRows(ctx, tx) })
+			}
+			next = max(next, t.ID+1)
+		}
+		err = s.db.InTx(ctx, next, func(tx pgx.Tx) error {
+			hosts := n.Hosts
+			if hosts == nil {
+				hosts = []string{}
+			}
+			if _, err := tx.Exec(ctx, sqlCreateTenant, next, n.Slug, n.Name, hosts, n.Zone); err != nil {
+				return err
+			}
+			return ownRows(ctx, tx)
+		})
+		switch postgres.Constraint(err) {
+		case "tenant_pkey", "tenant_slug_key": // somebody was faster: look again
+			continue
+		case "tenant_slug_check":
+			return 0, fault.New("tenant-slug-invalid", "slug", n.Slug)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("create tenant %s: %w", n.Slug, err)
+		}
+		return next, nil
+	}
+}
+
+func ownRows(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, sqlCreateSystemUser, access.SystemUser); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, sqlCreateUnfiledScope)
+	return err
+}
+
+// TenantByHost picks the tenant of a request: the one that names the host
+// (port and case do not matter), else the only one. With several tenants and
+// no match the first value is 0 without an error: the login then takes the
+// first tenant that knows the login name (decisions 3.1).
+func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant, string, error) {
+	all, err := s.db.Tenants(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	for _, t := range all {
+		if slices.ContainsFunc(t.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
+			return t.ID, t.Slug, nil
+		}
+	}
+	switch len(all) {
+	case 0:
+		return 0, "", fault.New("no-tenant")
+	case 1:
+		return all[0].ID, all[0].Slug, nil
+	}
+	return 0, "", nil
+}
+
+// candidates gives the tenants to look in: the one named, or all.
+func (s *Service) candidates(ctx context.Context, tenant access.Tenant) ([]postgres.TenantRow, error) {
+	all, err := s.db.Tenants(ctx)
+	if err != nil || tenant == 0 {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(t postgres.TenantRow) bool { return t.ID != tenant }), nil
+}
