@@ -170,13 +170,16 @@ func (r SeparatorRule) ofBatch(v string) bool {
 }
 
 // FromText recognises a separator sheet by its text: the word TRENNBLATT in a
-// line of its own among the first lines, on a page that has little else, and,
+// line of its own, on a page that has little else, and,
 // letter by letter except for what recognition commonly confuses, exactly one
 // announced code. Without the code it is a sheet with an unreadable code.
 // confidence is that of the recognition, 0 to 100.
 func (r SeparatorRule) FromText(text string, confidence float64) *Separator {
 	words := strings.Fields(text)
-	if len(words) > 40 || !slices.ContainsFunc(words, func(w string) bool { return fold(w) == fold("TRENNBLATT") }) {
+	sheet := slices.ContainsFunc(strings.Split(text, "\n"), func(l string) bool {
+		return fold(strings.TrimSpace(l)) == fold("TRENNBLATT")
+	})
+	if !sheet || len(words) > 40 {
 		return nil
 	}
 	flat := fold(strings.Join(words, ""))
