@@ -19,7 +19,7 @@ const (
 )
 
 // refPrefixes introduce a reference number and are no part of it.
-var refPrefixes = map[string]bool{"AZ": true, "GZ": true, "NR": true, "NO": true, "ZEICHEN": true, "ABS": true, "ART": true}
+var refPrefixes = map[string]bool{"AZ": true, "GZ": true, "NR": true, "NO": true, "ZEICHEN": true, "AKTENZEICHEN": true}
 
 // run is a sequence of words that may be one reference number.
 type run struct {

@@ -23,6 +23,8 @@ const (
 	minPart       = 4       // letters of the shortest part
 	minCompound   = 2 * 4   // letters of the shortest compound
 	maxCompound   = 60      // letters; longer words are not split
+	minTail       = 6       // letters of a known word at the end of an unknown one
+	minTailDF     = 50      // documents it must stand in
 	minPartDF     = 20      // documents a word must stand in to be a part
 	minStemDF     = 3       // documents a stem must stand in to be kept in the statistics
 	maxDictWords  = 500_000 // refuse larger files: they are not ours
@@ -255,7 +257,7 @@ func (d *Dictionary) split(word string) []string {
 		}
 	}
 	if at[n].parts < 2 {
-		return nil
+		return d.tail(word)
 	}
 	spans := make([]best, 0, at[n].parts)
 	for end := n; end > 0; end = at[end].from {
@@ -273,6 +275,18 @@ func (d *Dictionary) split(word string) []string {
 		out = out[:maxPartsMade]
 	}
 	return out
+}
+
+// tail is the longest frequent word at the end of a word that has no whole
+// split: names and rare words stand in front ("Gartenwegzaunbau"), and what
+// comes last says what a thing is.
+func (d *Dictionary) tail(word string) []string {
+	for i := minPart; i+minTail <= len(word); i++ {
+		if d.words[word[i:]] >= minTailDF {
+			return []string{word[i:]}
+		}
+	}
+	return nil
 }
 
 func isASCII(s string) bool {

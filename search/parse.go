@@ -235,6 +235,12 @@ func plainNodes(s string, loose bool) []Node {
 				out = append(out, Word{Text: w})
 			}
 		}
+		if _, ref := next.node.(Reference); ref && len(out) > 0 {
+			// "Az. 61/5-..." asks for the number, not for the word before it.
+			if w, ok := out[len(out)-1].(Word); ok && refPrefixes[strings.ToUpper(strings.Trim(w.Text, ".:"))] {
+				out = out[:len(out)-1]
+			}
+		}
 		if next.node != nil {
 			out = append(out, next.node)
 		}
