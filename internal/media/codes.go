@@ -2,6 +2,8 @@ package media
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"image"
 	"regexp"
 	"slices"
@@ -51,7 +53,9 @@ type Scheme string
 
 // The schemes.
 const (
-	// SchemeEVB: sheets printed by evb and its scan centre, DO-BATCH-001.
+	// SchemeEVB: sheets printed by evb and its scan centre: DO-BATCH-001 as a
+	// linear code, {"v":1,"stapel":"batch","dok":1,...} as a QR code. Both give
+	// the value DO-BATCH-001.
 	SchemeEVB Scheme = "evb"
 	// SchemePatchT: sheets that say PATCHT, as other products print them.
 	SchemePatchT Scheme = "patcht"
@@ -88,6 +92,9 @@ type SeparatorRule struct {
 	// Announced are the codes of the index; they separate in any scheme, and
 	// only they can be recognised by text.
 	Announced []string
+	// Numbered are the same by document number, for sheets that carry a number
+	// instead of the code. A number that is not there gives DO-BATCH-number.
+	Numbered map[int]string
 }
 
 var (
@@ -146,6 +153,12 @@ func (r SeparatorRule) match(c BarCode) *Separator {
 	}
 	for _, scheme := range schemes {
 		s.Scheme = scheme
+		if scheme == SchemeEVB && strings.HasPrefix(v, "{") {
+			if s.Value = r.sheet(v); s.Value != "" {
+				return s
+			}
+			continue
+		}
 		switch {
 		case scheme == SchemeEVB && evbForm.MatchString(v) && r.ofBatch(v):
 			return s
@@ -158,6 +171,29 @@ func (r SeparatorRule) match(c BarCode) *Separator {
 		}
 	}
 	return nil
+}
+
+// sheet reads the QR code of a sheet and gives the separator's code, or "".
+func (r SeparatorRule) sheet(v string) string {
+	var q struct {
+		V      int    `json:"v"`
+		Stapel string `json:"stapel"`
+		Dok    int    `json:"dok"`
+	}
+	if len(v) > 500 || json.Unmarshal([]byte(v), &q) != nil || q.V != 1 || q.Dok < 1 || q.Dok > 999_999 {
+		return ""
+	}
+	if r.BatchID != "" && q.Stapel != r.BatchID {
+		return ""
+	}
+	if code := r.Numbered[q.Dok]; code != "" && r.BatchID != "" {
+		return code
+	}
+	code := fmt.Sprintf("DO-%s-%03d", strings.ToUpper(q.Stapel), q.Dok)
+	if !evbForm.MatchString(code) {
+		return ""
+	}
+	return code
 }
 
 // ofBatch reports whether an evb code was printed for this batch.

@@ -31,6 +31,10 @@ func RuleFor(index *batchindex.Index, schemes ...Scheme) LookRule {
 	if index != nil {
 		r.Separators.BatchID = index.BatchID
 		r.Separators.Announced = index.Announced()
+		r.Separators.Numbered = make(map[int]string, len(index.Documents))
+		for _, d := range index.Documents {
+			r.Separators.Numbered[d.Number] = d.Separator
+		}
 	}
 	return r
 }
