@@ -15,6 +15,7 @@ const (
 	tagNull        = 0x05
 	tagOID         = 0x06
 	tagSequence    = 0x30
+	tagSet         = 0x31
 	tagContext0    = 0xa0
 	tagContext1    = 0xa1
 	tagContext2    = 0xa2

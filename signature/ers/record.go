@@ -193,9 +193,17 @@ func Parse(b []byte) (*EvidenceRecord, error) {
 		tag   byte
 		field *[]byte
 		name  string
-	}{{tagContext0, &er.CryptoInfos, "cryptoInfos"}, {tagContext1, &er.EncryptionInfo, "encryptionInfo"}} {
+		check func([]byte) error
+	}{
+		{tagContext0, &er.CryptoInfos, "cryptoInfos", checkAttributes},
+		{tagContext1, &er.EncryptionInfo, "encryptionInfo", checkEncryptionInfo},
+	} {
 		if len(body) > 0 && body[0] == f.tag {
-			if _, *f.field, body, err = readDER(body, f.tag); err != nil {
+			var content []byte
+			if content, *f.field, body, err = readDER(body, f.tag); err != nil {
+				return fail(f.name, err)
+			}
+			if err := f.check(content); err != nil {
 				return fail(f.name, err)
 			}
 		}
@@ -272,7 +280,11 @@ func parseTimestamp(b []byte, count *counter) (ats ArchiveTimestamp, rest []byte
 		ats.Digest = &id
 	}
 	if len(body) > 0 && body[0] == tagContext1 {
-		if _, ats.Attributes, body, err = readDER(body, tagContext1); err != nil {
+		var content []byte
+		if content, ats.Attributes, body, err = readDER(body, tagContext1); err != nil {
+			return fail("attributes", err)
+		}
+		if err := checkAttributes(content); err != nil {
 			return fail("attributes", err)
 		}
 	}
@@ -331,6 +343,45 @@ func parseTree(b []byte, count *counter) ([]hashtree.List, error) {
 		}
 	}
 	return lists, nil
+}
+
+// checkAttributes makes sure that b is one or more Attribute: an object
+// identifier and a set of values. The values are not looked into.
+func checkAttributes(b []byte) error {
+	if len(b) == 0 {
+		return errors.New("empty")
+	}
+	for len(b) > 0 {
+		attribute, _, rest, err := readDER(b, tagSequence)
+		if err != nil {
+			return err
+		}
+		b = rest
+		_, _, values, err := readDER(attribute, tagOID)
+		if err != nil {
+			return err
+		}
+		if _, _, rest, err = readDER(values, tagSet); err != nil {
+			return err
+		}
+		if len(rest) != 0 {
+			return errors.New("an attribute with a further field")
+		}
+	}
+	return nil
+}
+
+// checkEncryptionInfo makes sure that b is an object identifier and one value.
+func checkEncryptionInfo(b []byte) error {
+	_, _, value, err := readDER(b, tagOID)
+	if err != nil {
+		return err
+	}
+	_, rest, err := readTLV(value, 0)
+	if err == nil && len(rest) != 0 {
+		err = errors.New("a further field")
+	}
+	return err
 }
 
 // parseAlgorithm reads the content of an AlgorithmIdentifier of a hash.
