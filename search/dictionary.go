@@ -23,6 +23,7 @@ const (
 	minPart       = 4       // letters of the shortest part
 	minCompound   = 2 * 4   // letters of the shortest compound
 	maxCompound   = 60      // letters; longer words are not split
+	minHead       = 3       // letters before it
 	minTail       = 6       // letters of a known word at the end of an unknown one
 	minTailDF     = 50      // documents it must stand in
 	minPartDF     = 20      // documents a word must stand in to be a part
@@ -281,12 +282,21 @@ func (d *Dictionary) split(word string) []string {
 // split: names and rare words stand in front ("Gartenwegzaunbau"), and what
 // comes last says what a thing is.
 func (d *Dictionary) tail(word string) []string {
-	for i := minPart; i+minTail <= len(word); i++ {
+	for i := minHead; i+minTail <= len(word); i++ {
 		if d.words[word[i:]] >= minTailDF {
+			if i == minHead && notHeads[word[:i]] {
+				return nil // "Verordnung" is no kind of "Ordnung"
+			}
 			return []string{word[i:]}
 		}
 	}
 	return nil
+}
+
+// notHeads are prefixes that make a word of its own, not a compound.
+var notHeads = map[string]bool{
+	"auf": true, "aus": true, "bei": true, "dar": true, "ein": true, "emp": true, "ent": true, "fur": true, "her": true,
+	"hin": true, "los": true, "mis": true, "mit": true, "nie": true, "ver": true, "vor": true, "zer": true,
 }
 
 func isASCII(s string) bool {

@@ -32,8 +32,10 @@
 // facets, suggestions, corrections and cursors are those of the visible
 // documents only. Scores are computed from term statistics that are frozen when
 // a generation is created, never from the live index: a document that a
-// principal may not see does not even move the order of the others. A change of
-// grants changes the principal's scopes and indexes nothing anew.
+// principal may not see does not even move the order of the others (a rebuild
+// learns new statistics from the whole index, and then freezes them). The one
+// limit that counts terms of all documents is MaxExpansion of a prefix. A change
+// of grants changes the principal's scopes and indexes nothing anew.
 //
 // The index lags behind Postgres by the queue of the feed. Callers check the
 // hits of a page against Postgres before they answer.
@@ -45,8 +47,7 @@
 //	LOCK                 one process at a time (flock)
 //	CURRENT              name of the generation in use, replaced atomically
 //	g-<id>/meta.json     version of mapping and analysis, shards, options
-//	g-<id>/dict.gz       frozen dictionary of the splitter
-//	g-<id>/stats.gz      frozen term statistics for scoring
+//	g-<id>/dict.gz       frozen words of the splitter and term statistics for scoring
 //	g-<id>/shard-000/    Bleve index, further shards beside it
 //
 // [Index.Rebuild] fills a new generation beside the running one, swaps, and
