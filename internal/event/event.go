@@ -50,8 +50,14 @@ type Log struct {
 	jobs *job.Client
 }
 
-// NewLog makes the log for a flow. jobs may be nil when the flow is empty.
+// NewLog makes the log for a flow. jobs may be nil when the flow is empty, or
+// when Attach follows before the first fact.
 func NewLog(flow Flow, jobs *job.Client) *Log { return &Log{flow: flow, jobs: jobs} }
+
+// Attach gives the log its queue. The queue knows the services' jobs and the
+// services know the log, so the log is made first and gets its queue last,
+// before anything runs. Not safe beside Append.
+func (l *Log) Attach(jobs *job.Client) { l.jobs = jobs }
 
 const sqlInsert = `
     WITH pending AS (

@@ -162,6 +162,17 @@ func (db *DB) Tenants(ctx context.Context) ([]TenantRow, error) {
 	return out, outage(err)
 }
 
+// SystemActor is the actor of background work in a tenant.
+func (db *DB) SystemActor(ctx context.Context, tenant access.Tenant) (access.Actor, error) {
+	var slug string
+	if err := db.pool.QueryRow(ctx, sqlTenantSlug, tenant).Scan(&slug); err != nil {
+		return access.Actor{}, outage(fmt.Errorf("tenant %d: %w", tenant, err))
+	}
+	return access.System(tenant, slug), nil
+}
+
+const sqlTenantSlug = `SELECT slug FROM tenant WHERE id = $1`
+
 // outage turns a lost or refused connection into the fault people see; every
 // other error passes unchanged.
 func outage(err error) error {
