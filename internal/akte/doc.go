@@ -1,0 +1,29 @@
+// Package akte is the e-file: Aktenplan, Akte, Vorgang, Dokument, its versions,
+// renditions and primary files, and the numbers they go by.
+//
+// All of them are rows of record_object with a table of their own beside it.
+// The words about an object stand apart, in record_metadata, because they can
+// be erased while number, dates and decisions remain.
+//
+//	Aktenplaneinheit 1-n Akte 1-n Vorgang 1-n Dokument 1-n Version 1-n Rendition 1-n PrimaryFile n-1 blob
+//
+// States of a Dokument:
+//
+//	quarantined -> captured -> registered -> in_work -> final -> filed
+//	                   (filing)                            (Vorgang closed)
+//
+// States of an Akte and a Vorgang that this package moves (what comes after
+// belongs to disposal):
+//
+//	planned -> open -> closed
+//	             ^________|  reopen: with a reason, by the registry
+//
+// An Aktenzeichen names an Akte, <Aktenzeichen>-01 a Vorgang of it (decisions
+// 1.2). Numbers stand in number_register and are never given twice.
+//
+// Functions that take a Querier or a transaction and no actor ask for no
+// rights: they are for workers and for use cases that have asked already. The
+// methods that take an actor ask with access.Sees and access.Changes, in the
+// statement that reads; what the actor may not see is the fault not-found. The
+// system actor may do what its jobs need.
+package akte

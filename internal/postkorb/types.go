@@ -1,0 +1,114 @@
+package postkorb
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"evb/internal/event"
+	"evb/internal/fault"
+)
+
+// Kinds of Postkörbe (postkorb.kind).
+const (
+	Personal = "personal"
+	Group    = "group"
+	Office   = "office"
+	Clearing = "clearing"
+)
+
+// State of an item.
+type State string
+
+// The states of an item.
+const (
+	Open     State = "open"
+	Claimed  State = "claimed"
+	Waiting  State = "waiting" // until its follow-up date
+	Done     State = "done"
+	Returned State = "returned"
+)
+
+// Facts of this package. The record is the object, the subject the item.
+const (
+	ItemDelivered   event.Kind = "item.delivered"
+	ItemOpened      event.Kind = "item.opened"
+	ItemClaimed     event.Kind = "item.claimed"
+	ItemForwarded   event.Kind = "item.forwarded"
+	ItemReturned    event.Kind = "item.returned"
+	ItemFollowUp    event.Kind = "item.follow_up_set"
+	ItemCameBack    event.Kind = "item.came_back"
+	ItemDone        event.Kind = "item.done"
+	ItemUndone      event.Kind = "item.undone"
+	PostkorbCreated event.Kind = "postkorb.created"
+	MemberAdded     event.Kind = "postkorb.member_added"
+)
+
+// Why says why an item is where it is: a code of the catalogue (why.json) and
+// its parameters.
+type Why struct {
+	Code   string            `json:"code"`
+	Params map[string]string `json:"params,omitempty"`
+}
+
+// Text is the sentence for people, "de" or "en".
+func (w Why) Text(lang string) string { return fault.Text(lang, w.Code, w.Params) }
+
+// Delivery is what Deliver puts into a Postkorb.
+type Delivery struct {
+	Record   uuid.UUID
+	Postkorb uuid.UUID
+	Assignee uuid.UUID // nil UUID: for all members
+	Due      time.Time // zero: none
+	Reason   string    // of the person who delivers; may be empty
+	Why      Why
+	From     uuid.UUID // person it comes from; nil UUID: none (a rule)
+}
+
+// Postkorb is a desk.
+type Postkorb struct {
+	ID       uuid.UUID
+	Name     string
+	Kind     string
+	UnitID   *uuid.UUID
+	UnitCode string
+	UserID   *uuid.UUID
+	Open     int  // items in state open or claimed, exact
+	New      int  // of them not opened yet
+	Overdue  int  // of them past their due date
+	Waiting  int  // items that wait for their follow-up date
+	Member   bool // the actor works in it; false: may look only
+}
+
+// Item is one line of a desk.
+type Item struct {
+	ID               uuid.UUID
+	PostkorbID       uuid.UUID
+	PostkorbName     string
+	RecordID         uuid.UUID
+	RecordKind       string
+	DokumentID       *uuid.UUID // the record, when it is a Dokument
+	VorgangID        *uuid.UUID // the record when it is a Vorgang, else the Dokument's
+	Subject          string
+	Aktenzeichen     string
+	DocumentType     string
+	Sender           string
+	ReceivedOn       *time.Time // of the Dokument
+	FromName         string     // person, or empty
+	FromPostkorbName string
+	FromPostkorbID   *uuid.UUID
+	Reason           string
+	Why              Why
+	State            State
+	AssigneeID       *uuid.UUID
+	AssigneeName     string
+	ClaimedBy        *uuid.UUID
+	ClaimedByName    string
+	ReceivedAt       time.Time
+	DueAt            *time.Time // nil: none
+	ReturnsAt        *time.Time // date of the follow-up, when waiting
+	OpenedAt         *time.Time
+	FinishedAt       *time.Time
+	Content          bool // the actor may read the object itself
+	RowVersion       int64
+}
