@@ -53,7 +53,10 @@ const (
 
 // Request is a TimeStampReq (RFC 3161 section 2.4.1).
 type Request struct {
-	Imprint digest.Digest
+	// Imprint is what is to be stamped; RawImprint, only read, is the encoded
+	// MessageImprint, which an authority repeats byte for byte.
+	Imprint    digest.Digest
+	RawImprint []byte
 	// Policy is nil when any policy will do.
 	Policy asn1.ObjectIdentifier
 	// Nonce is nil when absent.
@@ -65,10 +68,7 @@ type Request struct {
 
 // Encode writes the request in DER.
 func (r *Request) Encode() []byte {
-	parts := [][]byte{
-		{0x02, 1, 1},
-		cms.Encode(0x30, cms.EncodeDigestAlgorithm(r.Imprint.Algorithm), cms.Encode(0x04, r.Imprint.Value)),
-	}
+	parts := [][]byte{{0x02, 1, 1}, encodeImprint(r.Imprint)}
 	if r.Policy != nil {
 		parts = append(parts, cms.EncodeOID(r.Policy))
 	}
@@ -79,6 +79,10 @@ func (r *Request) Encode() []byte {
 		parts = append(parts, []byte{0x01, 1, 0xff})
 	}
 	return cms.Encode(0x30, parts...)
+}
+
+func encodeImprint(d digest.Digest) []byte {
+	return cms.Encode(0x30, cms.EncodeDigestAlgorithm(d.Algorithm), cms.Encode(0x04, d.Value))
 }
 
 // ParseRequest reads a TimeStampReq. Errors wrap [ErrRequest] and, below it,
@@ -104,7 +108,7 @@ func parseRequest(b []byte) (*Request, error) {
 		return nil, fmt.Errorf("%w: version %s", cms.ErrMalformed, version)
 	}
 	req := &Request{}
-	if req.Imprint, err = r.imprint(); err != nil {
+	if req.Imprint, req.RawImprint, err = r.imprint(); err != nil {
 		return nil, err
 	}
 	if e, ok := r.optional(0x06); ok {

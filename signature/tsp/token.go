@@ -28,8 +28,9 @@ type Info struct {
 	Raw []byte
 	// Policy is the TSA's policy.
 	Policy asn1.ObjectIdentifier
-	// Imprint is what was stamped.
-	Imprint digest.Digest
+	// Imprint is what was stamped; RawImprint is the encoded MessageImprint.
+	Imprint    digest.Digest
+	RawImprint []byte
 	// Serial is unique per TSA, up to 160 bits.
 	Serial *big.Int
 	// GenTime is the time of the stamp in UTC, with fractions if the TSA gave any.
@@ -148,31 +149,31 @@ func (r *reader) oid() (asn1.ObjectIdentifier, error) {
 	return e.OID()
 }
 
-func (r *reader) imprint() (digest.Digest, error) {
+func (r *reader) imprint() (d digest.Digest, raw []byte, err error) {
 	e, err := r.next(0x30)
 	if err != nil {
-		return digest.Digest{}, err
+		return d, nil, err
 	}
 	parts, err := e.Members()
 	if err != nil {
-		return digest.Digest{}, err
+		return d, nil, err
 	}
 	if len(parts) != 2 || parts[0].Tag != 0x30 || parts[1].Tag != 0x04 {
-		return digest.Digest{}, fmt.Errorf("%w: message imprint", cms.ErrMalformed)
+		return d, nil, fmt.Errorf("%w: message imprint", cms.ErrMalformed)
 	}
 	id, err := parts[0].Algorithm()
 	if err != nil {
-		return digest.Digest{}, err
+		return d, nil, err
 	}
 	alg, err := id.Digest()
 	if err != nil {
-		return digest.Digest{}, err
+		return d, nil, err
 	}
-	d, err := digest.New(alg, parts[1].Contents)
+	d, err = digest.New(alg, parts[1].Contents)
 	if err != nil {
-		return digest.Digest{}, fmt.Errorf("%w: message imprint: %w", cms.ErrMalformed, err)
+		return d, nil, fmt.Errorf("%w: message imprint: %w", cms.ErrMalformed, err)
 	}
-	return d, nil
+	return d, e.Raw, nil
 }
 
 func isVersion1(v *big.Int) bool { return v.IsInt64() && v.Int64() == 1 }
@@ -193,7 +194,7 @@ func parseInfo(b []byte) (Info, error) {
 	if i.Policy, err = r.oid(); err != nil {
 		return i, err
 	}
-	if i.Imprint, err = r.imprint(); err != nil {
+	if i.Imprint, i.RawImprint, err = r.imprint(); err != nil {
 		return i, err
 	}
 	if i.Serial, err = r.integer(); err != nil {
