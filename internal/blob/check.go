@@ -1,0 +1,101 @@
+package blob
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+	"evb/storage"
+)
+
+// Finding is a disagreement of bucket and database, for `evb check`.
+type Finding struct {
+	// Code stands in the fault catalogue.
+	Code   string
+	Params map[string]string
+	// Blob is the nil UUID for an object without a row.
+	Blob uuid.UUID
+	// Key names the object where no row does.
+	Key storage.Key
+	// Dokumente that refer to the blob.
+	Dokumente []uuid.UUID
+}
+
+// Text is the finding as a sentence in the language.
+func (f Finding) Text(lang string) string { return fault.Text(lang, f.Code, f.Params) }
+
+// Check compares bucket and rows and tells every disagreement, without changing
+// anything. A staged row or an object within its lease is work in progress and
+// no finding. It is for administrators, records managers and auditors; others
+// get the fault forbidden.
+func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, error) {
+	if a.User != access.SystemUser && !a.Has(access.Administrator, access.RecordsManager, access.Auditor) {
+		return nil, fault.New("forbidden")
+	}
+	var out []Finding
+	add := func(code string, id uuid.UUID, key storage.Key, kv ...any) {
+		f := Finding{Code: code, Params: map[string]string{}, Blob: id, Key: key}
+		for i := 0; i+1 < len(kv); i += 2 {
+			f.Params[fmt.Sprint(kv[i])] = fmt.Sprint(kv[i+1])
+		}
+		out = append(out, f)
+	}
+	now := s.o.Now()
+	for b := range 256 {
+		p, err := s.part(ctx, a, b)
+		if err != nil {
+			return out, err
+		}
+		for _, r := range p.rows {
+			o, there := p.objects[[32]byte(r.SHA256)]
+			delete(p.objects, [32]byte(r.SHA256))
+			switch {
+			case r.State != statePresent:
+				if r.Expired {
+					add("check-blob-left-over", r.ID, "", "blob", r.ID, "state", r.State)
+				}
+			case !there:
+				add("check-object-missing", r.ID, "", "blob", r.ID)
+			case o.Size != r.Size:
+				add("check-object-size", r.ID, "", "blob", r.ID, "size", o.Size, "expected", r.Size)
+			case r.Problem != "":
+				add("check-object-problem", r.ID, "", "blob", r.ID, "problem", r.Problem)
+			case r.Lock == nil || r.Lock.Before(now):
+				add("check-lock-missing", r.ID, "", "blob", r.ID)
+			}
+		}
+		for _, o := range p.objects {
+			add("check-object-without-row", uuid.Nil, o.Key, "key", o.Key)
+		}
+		for _, k := range p.foreign {
+			add("check-object-foreign", uuid.Nil, k, "key", k)
+		}
+	}
+	return out, s.nameDokumente(ctx, a, out)
+}
+
+func (s *Service) nameDokumente(ctx context.Context, a access.Actor, found []Finding) error {
+	if len(found) == 0 {
+		return nil
+	}
+	return s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		for i, f := range found {
+			if f.Blob == uuid.Nil {
+				continue
+			}
+			rows, err := q.Query(ctx, sqlDokumenteOf, f.Blob)
+			if err != nil {
+				return err
+			}
+			if found[i].Dokumente, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
