@@ -91,6 +91,7 @@ type Client struct {
 	defs  map[string]Definition
 	river *river.Client[pgx.Tx]
 	work  bool
+	node  string
 }
 
 // Options of New.
@@ -100,12 +101,17 @@ type Options struct {
 	Workers map[Queue]int
 	// Poll is how often queues are looked at without a hint; 0: 1 s.
 	Poll time.Duration
+	// Node names this process over restarts. A process that was killed leaves
+	// its jobs "running"; the next one of the same name takes them back at
+	// once. The caller makes sure that no two processes of a name live at the
+	// same time (a lock on a folder). Empty: such jobs wait ten minutes.
+	Node string
 }
 
 // New makes the client for a set of kinds. Kinds that are enqueued must be
 // defined, also on a node that does not work.
 func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Client, error) {
-	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0}
+	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0, node: o.Node}
 	workers := river.NewWorkers()
 	for _, d := range defs {
 		if d.MaxAttempts == 0 {
@@ -127,6 +133,7 @@ func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Clie
 		o.Poll = time.Second
 	}
 	cfg := &river.Config{
+		ID:                          o.Node,
 		Logger:                      c.log,
 		FetchPollInterval:           o.Poll,
 		FetchCooldown:               20 * time.Millisecond,

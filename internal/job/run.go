@@ -21,6 +21,9 @@ func (c *Client) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	if err := c.reclaim(ctx); err != nil {
+		return fmt.Errorf("take back the jobs of the process before: %w", err)
+	}
 	// River gets a context of its own: it is stopped softly, not cancelled.
 	if err := c.river.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start queue: %w", err)
@@ -36,6 +39,23 @@ func (c *Client) Run(ctx context.Context) error {
 		if herr := c.river.StopAndCancel(hard); herr != nil {
 			return fmt.Errorf("stop queue: %w", herr)
 		}
+	}
+	return err
+}
+
+const sqlReclaim = `
+    UPDATE river_job SET state = 'available', scheduled_at = now()
+    WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`
+
+// reclaim makes the jobs available that a killed process of this name was
+// working on.
+func (c *Client) reclaim(ctx context.Context) error {
+	if c.node == "" {
+		return nil
+	}
+	tag, err := c.db.Pool().Exec(ctx, sqlReclaim, c.node)
+	if err == nil && tag.RowsAffected() > 0 {
+		c.log.InfoContext(ctx, "jobs of the process before go on", "jobs", tag.RowsAffected())
 	}
 	return err
 }
