@@ -137,16 +137,25 @@ func (e *Engine) LookAt(ctx context.Context, src Source, page int, rule LookRule
 // pages from Probe. progress, if not nil, is called after each page, from
 // several goroutines. A missing Tesseract is an error only when it is needed.
 func (e *Engine) LookAtStream(ctx context.Context, src Source, pages int, rule LookRule, progress func(PageInfo)) ([]PageInfo, error) {
-	infos := make([]PageInfo, pages)
+	return e.ResumeLook(ctx, src, make([]PageInfo, pages), rule, progress)
+}
+
+// ResumeLook is LookAtStream for a stream some pages of which were looked at
+// before: known has one entry for each page, in order, and those whose Page is 0
+// are still to be looked at. known is filled in place and returned.
+func (e *Engine) ResumeLook(ctx context.Context, src Source, known []PageInfo, rule LookRule, progress func(PageInfo)) ([]PageInfo, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(e.cfg.Children)
-	for i := range infos {
+	for i := range known {
+		if known[i].Page != 0 {
+			continue
+		}
 		g.Go(func() error {
 			info, err := e.LookAt(gctx, src, i+1, rule)
 			if err != nil {
 				return err
 			}
-			infos[i] = info
+			known[i] = info
 			if progress != nil {
 				progress(info)
 			}
@@ -156,7 +165,7 @@ func (e *Engine) LookAtStream(ctx context.Context, src Source, pages int, rule L
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	return infos, e.lookForMissing(ctx, src, infos, rule)
+	return known, e.lookForMissing(ctx, src, known, rule)
 }
 
 // lookForMissing reads the text of the pages between the neighbours of each

@@ -52,9 +52,9 @@ const (
 	CodePageUnreadable Code = "page-unreadable"
 )
 
-// needsAttention says which findings stop a batch for a person (decision 8.2:
+// NeedsAttention says which findings stop a batch for a person (decision 8.2:
 // a differing page count does not).
-func needsAttention(c Code) bool {
+func NeedsAttention(c Code) bool {
 	switch c {
 	case CodePageCountDiffers, CodeSeparatorByText, CodeOrderDiffers:
 		return false
@@ -191,7 +191,7 @@ func PlanBatch(pages []PageInfo, index *batchindex.Index) (*Plan, error) {
 		return orDiff(a.Position-b.Position, a.Page-b.Page)
 	})
 	for _, f := range pl.plan.Findings {
-		pl.plan.Attention = pl.plan.Attention || needsAttention(f.Code)
+		pl.plan.Attention = pl.plan.Attention || NeedsAttention(f.Code)
 	}
 	return pl.plan, nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/klippa-app/go-pdfium/requests"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/types"
 )
 
@@ -30,6 +31,18 @@ func (c *child) split(q *request) error {
 	pages, err := t.leaves()
 	if err != nil {
 		return err
+	}
+	// Two readers have to agree on the pages: on a damaged file "page 7" of one may
+	// be page 8 of the other, and a letter would go to the wrong person.
+	if err := c.open(q); err != nil {
+		return err
+	}
+	count, err := c.inst.FPDF_GetPageCount(&requests.FPDF_GetPageCount{Document: *c.doc})
+	if err != nil {
+		return err
+	}
+	if count.PageCount != len(pages) {
+		return faulty(CodeDamaged, nil, "what", "page tree", "found", strconv.Itoa(len(pages)), "limit", strconv.Itoa(count.PageCount))
 	}
 	for _, part := range q.Parts {
 		if len(part.Pages) == 0 {
