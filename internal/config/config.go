@@ -178,6 +178,9 @@ type Intake struct {
 	// SpoolDir takes bodies while they are hashed; empty: the system's folder
 	// for temporary files. It is emptied at start.
 	SpoolDir string `koanf:"spool_dir"`
+	// UploadDir keeps unfinished uploads of batches over restarts; several
+	// servers share it. Empty: the folder uploads beside the search index.
+	UploadDir string `koanf:"upload_dir"`
 	// GroupSize is the largest number of documents that share a transaction.
 	GroupSize int `koanf:"group_size"`
 	// StreamKeep is how long the scanned stream of a batch stays after its
