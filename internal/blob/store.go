@@ -169,39 +169,23 @@ const sqlConfirm = `
 // The lock that the put asked for is taken as the actual one: Put returned, so
 // it is in force. The job blob.lock reads it back when it prolongs it.
 func Confirm(ctx context.Context, tx pgx.Tx, ids ...uuid.UUID) error {
-	again, err := ConfirmEach(ctx, tx, ids)
-	if err != nil {
-		return err
-	}
-	if len(again) > 0 {
-		return fmt.Errorf("blob %s: %w", again[0], ErrAgain)
-	}
-	return nil
-}
-
-// ConfirmEach is Confirm for the blobs of several callers that share the
-// transaction: again lists those that must not be referred to.
-func ConfirmEach(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (again []uuid.UUID, err error) {
 	want := slices.Clone(ids)
 	slices.SortFunc(want, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	want = slices.Compact(want)
 	rows, err := tx.Query(ctx, sqlConfirm, want)
 	if err != nil {
-		return nil, fmt.Errorf("confirm blobs: %w", err)
+		return fmt.Errorf("confirm blobs: %w", err)
 	}
 	got, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
-		return nil, fmt.Errorf("confirm blobs: %w", err)
-	}
-	if len(got) == len(want) {
-		return nil, nil
+		return fmt.Errorf("confirm blobs: %w", err)
 	}
 	for _, id := range want {
 		if !slices.Contains(got, id) {
-			again = append(again, id)
+			return fmt.Errorf("blob %s: %w", id, ErrAgain)
 		}
 	}
-	return again, nil
+	return nil
 }
 
 const sqlByID = `
