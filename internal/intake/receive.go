@@ -33,7 +33,7 @@ const maxTries = 6
 // comment. It returns only when everything is durable, and is safe to repeat
 // with the same Key.
 //
-// Faults: no-files, too-many-files, file-name-unsafe, field-too-long,
+// Faults: no-files, document-too-many-files, file-name-unsafe, field-too-long,
 // unit-unknown, hash-differs, the codes of package media for files without a
 // document, idempotency-key-reused, read-only-role, and those of the blob
 // service and the database. A file that somebody has to look at is no fault:
@@ -203,7 +203,7 @@ func (s *Service) validate(ctx context.Context, a access.Actor, sub *Submission)
 		return fault.New("no-files")
 	}
 	if len(sub.Files) > s.o.MaxFiles {
-		return fault.New("too-many-files", "most", s.o.MaxFiles)
+		return fault.New("document-too-many-files", "most", s.o.MaxFiles)
 	}
 	if sub.Key != "" {
 		if err := idempotency.ValidKey(sub.Key); err != nil {
