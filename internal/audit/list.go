@@ -1,0 +1,277 @@
+package audit
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+)
+
+// Limits of List.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 200
+	exportChunk  = 1000
+)
+
+// Filter narrows the log. Zero fields ask for nothing.
+type Filter struct {
+	// Stream is event.Events or event.Access; empty: both.
+	Stream event.Stream
+	// Kind is a kind of fact, or the beginning of one that ends in "." or "*":
+	// "dokument." or "dokument.*".
+	Kind string
+	// Record is the object a fact is about, Subject what it did it to.
+	Record  uuid.UUID
+	Subject uuid.UUID
+	// Actor is a login or the id of a user.
+	Actor string
+	// From (inclusive) and To (exclusive) bound the recording time.
+	From, To time.Time
+	// RequestID is the id of one call.
+	RequestID string
+}
+
+// Entry is one line of the log for auditors. Times are UTC.
+type Entry struct {
+	Stream      event.Stream    `json:"stream"`
+	Seq         *int64          `json:"seq"` // nil: not numbered yet
+	ID          uuid.UUID       `json:"id"`
+	Kind        event.Kind      `json:"kind"`
+	RecordID    *uuid.UUID      `json:"record_id"`
+	SubjectKind string          `json:"subject_kind"`
+	SubjectID   *uuid.UUID      `json:"subject_id"`
+	ActorID     uuid.UUID       `json:"actor_id"`
+	Actor       string          `json:"actor"`
+	ActorName   string          `json:"actor_name"`
+	OnBehalfOf  *uuid.UUID      `json:"on_behalf_of"`
+	Capacity    string          `json:"capacity"`
+	Via         string          `json:"via"`
+	Reason      string          `json:"reason"`
+	RequestID   string          `json:"request_id"`
+	OccurredAt  time.Time       `json:"occurred_at"`
+	RecordedAt  time.Time       `json:"recorded_at"`
+	Details     json.RawMessage `json:"details,omitempty"` // null: erased, or not for this actor
+}
+
+// Page is a part of the log, newest first.
+type Page struct {
+	Items []Entry `json:"items"`
+	// NextCursor is empty on the last page.
+	NextCursor string `json:"next_cursor"`
+}
+
+// Both tables have the same columns. Their keys (tenant, recorded_at, id) give
+// the order, so a page costs its length, whatever the filter leaves out costs
+// reading.
+const sqlList = `
+    SELECT x.stream, s.seq, x.id, x.kind, x.record_id, x.subject_kind, x.subject_id, x.actor_id,
+        coalesce(u.login, ''), coalesce(u.display_name, ''), x.on_behalf_of, x.capacity, x.via, x.reason, x.request_id,
+        x.occurred_at, x.recorded_at,
+        CASE WHEN evb_reads_all($12, $13) OR x.actor_id = $12 THEN x.payload::jsonb -> 'details' END
+    FROM (
+        SELECT 'event' AS stream, * FROM event WHERE tenant = evb_tenant() AND $1 IN ('', 'event')
+        UNION ALL
+        SELECT 'access' AS stream, * FROM access_log WHERE tenant = evb_tenant() AND $1 IN ('', 'access')
+    ) x
+    LEFT JOIN app_user u ON u.tenant = evb_tenant() AND u.id = x.actor_id
+    LEFT JOIN log_sequence s ON s.tenant = evb_tenant() AND s.stream = x.stream AND s.id = x.id
+    WHERE (x.recorded_at, x.id) < ($2::timestamptz, $3::uuid)
+      AND ($4 = '' OR x.kind = $4 OR ($5 AND starts_with(x.kind, $4)))
+      AND ($6::uuid IS NULL OR x.record_id = $6)
+      AND ($7::uuid IS NULL OR x.subject_id = $7)
+      AND ($8 = '' OR u.login = $8 OR x.actor_id::text = $8)
+      AND x.recorded_at >= $9 AND x.recorded_at < $10
+      AND ($11 = '' OR x.request_id = $11)
+    ORDER BY x.recorded_at DESC, x.id DESC
+    LIMIT $14`
+
+// List reads a page of the log, newest first. For auditors and administrators;
+// what an entry says in detail is for those who may read everything, and for the
+// person who made it. The search is a fact of the access log.
+func (s *Service) List(ctx context.Context, a access.Actor, f Filter, cursor string, limit int) (Page, error) {
+	if err := mayAudit(a); err != nil {
+		return Page{}, err
+	}
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	limit = min(limit, MaxLimit)
+	p, err := s.page(ctx, a, f, cursor, limit)
+	if err != nil {
+		return Page{}, err
+	}
+	if cursor == "" { // one fact a search, not one a page
+		if err := s.note(ctx, a, event.Fact{Kind: Searched, Details: f.details()}); err != nil {
+			return Page{}, err
+		}
+	}
+	return p, nil
+}
+
+func (s *Service) page(ctx context.Context, a access.Actor, f Filter, cursor string, limit int) (Page, error) {
+	at, id, err := parseCursor(cursor)
+	if err != nil {
+		return Page{}, err
+	}
+	if f.Stream != "" && f.Stream != event.Events && f.Stream != event.Access {
+		return Page{}, fault.New("audit-filter", "field", "stream")
+	}
+	kind, prefix := strings.CutSuffix(f.Kind, "*")
+	prefix = prefix || strings.HasSuffix(kind, ".")
+	from, to := f.From, f.To
+	if to.IsZero() {
+		to = farFuture
+	}
+	page := Page{Items: []Entry{}}
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		rows, err := q.Query(ctx, sqlList, string(f.Stream), at, id, kind, prefix, nilID(f.Record), nilID(f.Subject), f.Actor, from, to,
+			f.RequestID, a.User, s.o.Now(), limit+1)
+		if err != nil {
+			return err
+		}
+		page.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Entry])
+		return err
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("list log: %w", err)
+	}
+	for i := range page.Items {
+		e := &page.Items[i]
+		e.OccurredAt, e.RecordedAt = e.OccurredAt.UTC(), e.RecordedAt.UTC()
+	}
+	if len(page.Items) > limit {
+		page.Items = page.Items[:limit]
+		last := page.Items[limit-1]
+		page.NextCursor = newCursor(last.RecordedAt, last.ID)
+	}
+	return page, nil
+}
+
+// details is the filter as the access log keeps it.
+func (f Filter) details() map[string]any {
+	d := map[string]any{}
+	for name, value := range map[string]string{
+		"stream": string(f.Stream), "kind": f.Kind, "actor": f.Actor, "request_id": f.RequestID,
+		"record_id": text(f.Record), "subject_id": text(f.Subject), "from": moment(f.From), "to": moment(f.To),
+	} {
+		if value != "" {
+			d[name] = value
+		}
+	}
+	return d
+}
+
+func text(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func nilID(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
+// farFuture bounds what has no end, inside the range of both Go and Postgres.
+var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newCursor(at time.Time, id uuid.UUID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(at.UnixMicro(), 10) + "." + id.String()))
+}
+
+func parseCursor(c string) (time.Time, uuid.UUID, error) {
+	if c == "" {
+		return farFuture, uuid.Max, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(c)
+	if err == nil {
+		micro, rest, ok := strings.Cut(string(b), ".")
+		n, errN := strconv.ParseInt(micro, 10, 64)
+		id, errID := uuid.Parse(rest)
+		if ok && errN == nil && errID == nil {
+			return time.UnixMicro(n).UTC(), id, nil
+		}
+	}
+	return time.Time{}, uuid.Nil, fault.New("audit-cursor")
+}
+
+// Format is how an export is written.
+type Format string
+
+// The formats. CSV is for spreadsheets: UTF-8 with a mark at the beginning,
+// semicolons, and no cell that a spreadsheet would take for a formula. JSON is
+// one array of entries.
+const (
+	CSV  Format = "csv"
+	JSON Format = "json"
+)
+
+// Export writes every entry of the filter, newest first, and returns how many
+// there were. Nothing is written before the rights were asked and the export was
+// noted in the access log. Entries recorded after the call began are left out.
+func (s *Service) Export(ctx context.Context, a access.Actor, f Filter, format Format, w io.Writer) (int, error) {
+	if err := mayAudit(a); err != nil {
+		return 0, err
+	}
+	var out entryWriter
+	switch format {
+	case CSV:
+		out = &csvWriter{w: csv.NewWriter(w), raw: w}
+	case JSON:
+		out = &jsonWriter{w: w}
+	default:
+		return 0, fault.New("audit-filter", "field", "format")
+	}
+	if now := s.o.Now(); f.To.IsZero() || f.To.After(now) {
+		f.To = now
+	}
+	details := f.details()
+	details["format"] = string(format)
+	if err := s.note(ctx, a, event.Fact{Kind: Exported, Details: details}); err != nil {
+		return 0, err
+	}
+	n, cursor := 0, ""
+	for {
+		p, err := s.page(ctx, a, f, cursor, exportChunk)
+		if err != nil {
+			return n, err
+		}
+		for _, e := range p.Items {
+			if err := out.entry(e); err != nil {
+				return n, fmt.Errorf("export log: %w", err)
+			}
+			n++
+		}
+		if cursor = p.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if err := out.end(); err != nil {
+		return n, fmt.Errorf("export log: %w", err)
+	}
+	return n, nil
+}

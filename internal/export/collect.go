@@ -1,0 +1,202 @@
+package export
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"evb/internal/access"
+	"evb/internal/akte"
+	"evb/internal/blob"
+	"evb/internal/event"
+	"evb/internal/postgres"
+	"evb/internal/preservation"
+	"evb/signature/digest"
+	"evb/signature/evidence"
+)
+
+// historyLimit bounds the facts of one Dokument in metadata.json; the log itself
+// is complete.
+const historyLimit = 10_000
+
+// collection is a package that is being put together.
+type collection struct {
+	s      *Service
+	a      access.Actor
+	pack   evidence.Package
+	people people
+	seen   map[string]bool // DER of certificates and revocation data
+}
+
+func (s *Service) collect(ctx context.Context, a access.Actor, rep Report, t target) (*collection, error) {
+	c := &collection{s: s, a: a, people: newPeople(a, rep, t), seen: map[string]bool{}}
+	for _, id := range t.dokumente {
+		if err := c.dokument(ctx, id); err != nil {
+			return nil, fmt.Errorf("dokument %s: %w", id, err)
+		}
+	}
+	if err := c.context(ctx, t); err != nil {
+		return nil, err
+	}
+	c.pack.Metadata = c.people
+	return c, nil
+}
+
+// dokument adds the archive versions of a Dokument, then the Versions that none
+// protects yet.
+func (c *collection) dokument(ctx context.Context, id uuid.UUID) error {
+	d, err := c.s.akten.Dokument(ctx, c.a, id)
+	if err != nil {
+		return err
+	}
+	versions, err := c.s.proof.GroupsOf(ctx, c.a, id)
+	if err != nil {
+		return err
+	}
+	p := newPeopleDokument(d)
+	protected := map[uuid.UUID]bool{}
+	for _, v := range versions {
+		protected[v.VersionID] = true
+		if err := c.group(v); err != nil {
+			return err
+		}
+		p.ArchiveVersions = append(p.ArchiveVersions, newPeopleArchiveVersion(len(c.pack.Groups), v))
+	}
+	err = c.s.db.Read(ctx, c.a.Tenant, func(q postgres.Querier) error {
+		history, err := event.History(ctx, q, id, historyLimit)
+		if err != nil {
+			return err
+		}
+		p.History = newPeopleHistory(history)
+		for _, v := range d.Versions {
+			if protected[v.ID] {
+				continue
+			}
+			if err := c.unprotected(ctx, q, d, v); err != nil {
+				return err
+			}
+			p.ArchiveVersions = append(p.ArchiveVersions, peopleArchiveVersion{
+				Number: len(c.pack.Groups), VersionID: v.ID.String(), State: statePending, CreatedAt: v.CreatedAt,
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.people.Dokumente = append(c.people.Dokumente, p)
+	return nil
+}
+
+// group adds an archive version with its proof.
+func (c *collection) group(v preservation.ArchiveVersion) error {
+	g := evidence.Group{ArchiveVersion: v.ID.String(), Record: v.Record}
+	for _, m := range v.Members {
+		member := evidence.Member{Name: m.Name, Digests: m.Digests}
+		switch m.Kind {
+		case preservation.MemberBlob:
+			member.Open = c.open(m.Blob)
+		case preservation.MemberMetadata:
+			member.Open = opened(v.Metadata)
+		case preservation.MemberSalt:
+			member.Open = opened(v.Salt)
+		default:
+			// The bytes are not ours; without them the group cannot be checked.
+			return fmt.Errorf("archive version %s has a member of kind %s", v.ID, m.Kind)
+		}
+		g.Members = append(g.Members, member)
+	}
+	c.pack.Groups = append(c.pack.Groups, g)
+	for _, t := range v.Tokens {
+		c.pack.Certificates = c.add(c.pack.Certificates, t.Certificates)
+		c.pack.CRLs = c.add(c.pack.CRLs, t.CRLs)
+		c.pack.OCSPs = c.add(c.pack.OCSPs, t.OCSPs)
+	}
+	return nil
+}
+
+// add keeps one copy of each: a thousand Dokumente share a seal.
+func (c *collection) add(list, more [][]byte) [][]byte {
+	for _, der := range more {
+		if !c.seen[string(der)] {
+			c.seen[string(der)] = true
+			list = append(list, der)
+		}
+	}
+	return list
+}
+
+// unprotected adds the primary files of a Version without any proof.
+func (c *collection) unprotected(ctx context.Context, q postgres.Querier, d akte.Dokument, v akte.Version) error {
+	ids := make([]uuid.UUID, len(v.Files))
+	for i, f := range v.Files {
+		ids[i] = f.Blob
+	}
+	digests, err := blob.Digests(ctx, q, ids)
+	if err != nil {
+		return err
+	}
+	g := evidence.Group{ArchiveVersion: fmt.Sprintf("Dokument %s, Version %d", d.ID, v.Number)}
+	for _, f := range v.Files {
+		known := digests[f.Blob]
+		if len(known) == 0 {
+			known = []digest.Digest{{Algorithm: digest.SHA256, Value: f.SHA256}}
+		}
+		g.Members = append(g.Members, evidence.Member{Name: f.Name, Digests: known, Open: c.open(f.Blob)})
+	}
+	c.pack.Groups = append(c.pack.Groups, g)
+	return nil
+}
+
+func (c *collection) open(id uuid.UUID) func(context.Context) (io.ReadCloser, error) {
+	return func(ctx context.Context) (io.ReadCloser, error) {
+		r, _, err := c.s.blobs.Open(ctx, c.a, id)
+		return r, err
+	}
+}
+
+func opened(b []byte) func(context.Context) (io.ReadCloser, error) {
+	return func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+}
+
+// context adds the Vorgänge and Akten around the Dokumente, as far as the actor
+// sees them.
+func (c *collection) context(ctx context.Context, t target) error {
+	vorgaenge, akten := map[uuid.UUID]bool{}, map[uuid.UUID]bool{}
+	if t.kind == "vorgang" {
+		vorgaenge[t.id] = true
+	}
+	if t.kind == "akte" {
+		akten[t.id] = true
+	}
+	for _, d := range c.people.Dokumente {
+		if d.vorgang != nil {
+			vorgaenge[*d.vorgang] = true
+		}
+		if d.akte != nil {
+			akten[*d.akte] = true
+		}
+	}
+	for id := range vorgaenge {
+		v, err := c.s.akten.Vorgang(ctx, c.a, id)
+		if err == nil {
+			c.people.Vorgaenge = append(c.people.Vorgaenge, newPeopleVorgang(v))
+			akten[v.AkteID] = true
+		} else if !invisible(err) {
+			return err
+		}
+	}
+	for id := range akten {
+		k, err := c.s.akten.Akte(ctx, c.a, id)
+		if err == nil {
+			c.people.Akten = append(c.people.Akten, newPeopleAkte(k))
+		} else if !invisible(err) {
+			return err
+		}
+	}
+	c.people.sort()
+	return nil
+}
