@@ -1,0 +1,49 @@
+// Package preservation decides which digests go into which hash tree, when a
+// tree is closed and stamped, and keeps what the evidence needs. It computes no
+// cryptography of its own: that is package signature and below.
+//
+// # What is sealed
+//
+// The sealed unit is an archive version of a Dokument: all primary files of
+// one Version, one canonical metadata object (evidence.Metadata, RFC 8785) and
+// a random salt of 32 bytes, together one data object group. It is made once
+// and never changed. A leaf of a tree is such a group, not a file. Causes:
+//
+//	intake    a Version whose intake is complete: routing has decided, or the
+//	          extraction failed, or it took longer than Options.CollectAfter
+//	text      recognised text of a Version
+//	filed     the Dokument came into a Vorgang, or into another one
+//	closed    its Vorgang was closed
+//	log_head  the head of an event stream (no Dokument)
+//
+// # Life of a seal
+//
+//	collecting --close--> closed --stamp--> stamped --complete--> sealed
+//
+// collecting is no row: archive versions without a seal. Every arrow is one
+// transaction and every state can be resumed:
+//
+//  1. The leaves are sorted and the tree is written to the bucket under Object
+//     Lock. Crash: objects of a seal that has no row; harmless, and named by Check.
+//  2. One transaction: the seal, its number, the leaf of each archive version.
+//  3. stamp_request is written, then the authority is asked, outside any
+//     transaction. Crash: a request without an answer; it counts as lost and
+//     costs one further request.
+//  4. One transaction: the token as it came (verified), state stamped. The token
+//     of a seal is unique, a second one is dropped.
+//  5. Revocation data goes into the token (decisions 5.4), which is then written
+//     to the bucket. Crash: the object is found and adopted, its bytes count.
+//  6. One transaction: the token becomes final, its place in the chain, state
+//     sealed.
+//
+// A seal that needs a person has the state problem beside the others; it goes
+// on by itself when the reason is gone.
+//
+// # The bucket alone
+//
+// Metadata objects and salts go to the bucket as packs at least once a minute,
+// with snapshots of Aktenplan, units, users, scopes, numbers and files, so that
+// ReadBucket finds every Dokument without the database. Heads of the event
+// streams go there under Object Lock within a minute and are leaves of the next
+// seal.
+package preservation

@@ -1,0 +1,43 @@
+package preservation
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the evidence. open and oldest are set whenever somebody looks
+// whether a tree is due, which is once a minute at least.
+type metrics struct {
+	made    *prometheus.CounterVec
+	open    *prometheus.GaugeVec
+	oldest  *prometheus.GaugeVec
+	seals   *prometheus.CounterVec
+	leaves  *prometheus.CounterVec
+	stamps  *prometheus.CounterVec
+	packs   *prometheus.CounterVec
+	heads   *prometheus.CounterVec
+	problem *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "evb_preservation_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "evb_preservation_" + name, Help: help}, []string{"tenant"})
+	}
+	m := &metrics{
+		made:    counter("archive_versions_total", "Archive versions made, by cause.", "cause"),
+		open:    gauge("open_leaves", "Archive versions that no tree holds yet."),
+		oldest:  gauge("oldest_open_leaf_seconds", "Age of the oldest archive version that no tree holds yet."),
+		seals:   counter("seals_total", "Seals by the state they reached.", "state"),
+		leaves:  counter("sealed_leaves_total", "Archive versions in sealed trees."),
+		stamps:  counter("stamp_requests_total", "Requests to time-stamp authorities by outcome.", "outcome"),
+		packs:   counter("packs_total", "Packs and snapshots written.", "kind"),
+		heads:   counter("log_heads_total", "Heads of event streams written.", "stream"),
+		problem: counter("problems_total", "What needs a person, by reason.", "reason"),
+	}
+	if reg != nil {
+		reg.MustRegister(m.made, m.open, m.oldest, m.seals, m.leaves, m.stamps, m.packs, m.heads, m.problem)
+	}
+	return m
+}

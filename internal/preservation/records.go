@@ -1,0 +1,364 @@
+package preservation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+	"evb/signature/digest"
+	"evb/signature/ers"
+	"evb/signature/evidence"
+	"evb/signature/hashtree"
+	"evb/signature/tsp"
+	"evb/storage"
+	"evb/storage/layout"
+)
+
+// versionRow is an archive version with its seal.
+type versionRow struct {
+	ID        uuid.UUID
+	Version   *uuid.UUID
+	Number    int
+	Cause     Cause
+	CreatedAt time.Time
+	Seal      *uuid.UUID
+	Leaf      *int
+	Algorithm *digest.Algorithm
+	SealedAt  *time.Time
+	Problem   bool
+	Salt      []byte
+	Body      *string
+}
+
+const sqlVersionRows = `
+    SELECT a.id, a.version_id, a.number, a.cause, a.created_at, a.seal_id, a.leaf, l.algorithm, done.at,
+        EXISTS (SELECT FROM seal_state x WHERE x.tenant = a.tenant AND x.seal_id = a.seal_id AND x.state = 'problem'),
+        m.salt, m.body
+    FROM archive_version a
+    LEFT JOIN seal l ON l.tenant = a.tenant AND l.id = a.seal_id
+    LEFT JOIN seal_state done ON done.tenant = a.tenant AND done.seal_id = a.seal_id AND done.state = 'sealed'
+    LEFT JOIN archive_metadata m ON m.tenant = a.tenant AND m.archive_version_id = a.id
+    WHERE a.tenant = evb_tenant() AND a.dokument_id = $1 AND a.removed_at IS NULL
+    ORDER BY a.number`
+
+func versionRows(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]versionRow, error) {
+	rows, err := q.Query(ctx, sqlVersionRows, dokument)
+	if err != nil {
+		return nil, fmt.Errorf("archive versions: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[versionRow])
+}
+
+const sqlMembers = `
+    SELECT g.kind, coalesce(g.blob_id, '00000000-0000-0000-0000-000000000000'), coalesce(o.size, 0), o.sha256,
+        g.digest_algorithm, g.digest,
+        coalesce((SELECT value FROM blob_digest b WHERE b.tenant = g.tenant AND b.blob_id = g.blob_id AND b.algorithm = 'sha512'), NULL)
+    FROM group_member g LEFT JOIN blob o ON o.tenant = g.tenant AND o.id = g.blob_id
+    WHERE g.tenant = evb_tenant() AND g.archive_version_id = $1
+    ORDER BY g.position`
+
+// members lists the group of an archive version with names from its metadata.
+func members(ctx context.Context, q postgres.Querier, v versionRow) ([]Member, error) {
+	rows, err := q.Query(ctx, sqlMembers, v.ID)
+	if err != nil {
+		return nil, fmt.Errorf("members of %s: %w", v.ID, err)
+	}
+	defer rows.Close()
+	var md *evidence.Metadata
+	if v.Body != nil {
+		if md, err = evidence.ParseMetadata([]byte(*v.Body)); err != nil {
+			return nil, err
+		}
+	}
+	var out []Member
+	for rows.Next() {
+		var m Member
+		var sha256, external, sha512 []byte
+		var extAlg string
+		if err := rows.Scan(&m.Kind, &m.Blob, &m.Size, &sha256, &extAlg, &external, &sha512); err != nil {
+			return nil, err
+		}
+		switch m.Kind {
+		case MemberBlob:
+			m.Digests = []digest.Digest{{Algorithm: digest.SHA256, Value: sha256}}
+			if sha512 != nil {
+				m.Digests = append(m.Digests, digest.Digest{Algorithm: digest.SHA512, Value: sha512})
+			}
+			if md != nil {
+				if i := slices.IndexFunc(md.Members, func(f evidence.MemberFile) bool { return f.SHA256 == m.Digests[0].Hex() }); i >= 0 {
+					m.Name, m.MediaType = md.Members[i].File, md.Members[i].MediaType
+				}
+			}
+		case MemberMetadata:
+			if v.Body == nil {
+				return nil, fmt.Errorf("archive version %s: its metadata is gone", v.ID)
+			}
+			m.own("metadata.json", "application/json", []byte(*v.Body))
+		case MemberSalt:
+			m.own("salt", "application/octet-stream", v.Salt)
+		case MemberExternal:
+			m.Digests = []digest.Digest{{Algorithm: digest.Algorithm(extAlg), Value: external}}
+		}
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+func (m *Member) own(name, mediaType string, b []byte) {
+	m.Name, m.MediaType, m.Size = name, mediaType, int64(len(b))
+	m.Digests = []digest.Digest{digest.Of(digest.SHA256, b), digest.Of(digest.SHA512, b)}
+}
+
+// in gives the digest of the algorithm.
+func (m Member) in(alg digest.Algorithm) ([]byte, bool) {
+	for _, d := range m.Digests {
+		if d.Algorithm == alg {
+			return d.Value, true
+		}
+	}
+	return nil, false
+}
+
+// Record builds the RFC 4998 evidence record of an archive version of a
+// Dokument that the actor sees; the nil UUID means the first one. Faults:
+// not-found, archive-version-not-found, evidence-pending.
+func (s *Service) Record(ctx context.Context, a access.Actor, dokument, archiveVersion uuid.UUID) ([]byte, error) {
+	if err := s.dokument(ctx, a, dokument); err != nil {
+		return nil, err
+	}
+	rows, err := s.versions(ctx, a.Tenant, dokument)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(rows, func(r versionRow) bool { return r.ID == archiveVersion })
+	if archiveVersion == uuid.Nil && len(rows) > 0 {
+		i = 0
+	}
+	switch {
+	case i < 0 && archiveVersion == uuid.Nil:
+		return nil, fault.New("evidence-pending")
+	case i < 0:
+		return nil, fault.New("archive-version-not-found")
+	case rows[i].SealedAt == nil:
+		return nil, fault.New("evidence-pending")
+	}
+	v, err := s.proven(ctx, a, rows[i])
+	return v.Record, err
+}
+
+// GroupsOf gives every archive version of a Dokument that the actor sees, with
+// its members and, where it is sealed, its evidence record and tokens.
+func (s *Service) GroupsOf(ctx context.Context, a access.Actor, dokument uuid.UUID) ([]ArchiveVersion, error) {
+	if err := s.dokument(ctx, a, dokument); err != nil {
+		return nil, err
+	}
+	rows, err := s.versions(ctx, a.Tenant, dokument)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ArchiveVersion, len(rows))
+	for i, r := range rows {
+		if out[i], err = s.proven(ctx, a, r); err != nil {
+			return nil, fmt.Errorf("archive version %s: %w", r.ID, err)
+		}
+	}
+	return out, nil
+}
+
+func (s *Service) versions(ctx context.Context, tenant access.Tenant, dokument uuid.UUID) ([]versionRow, error) {
+	var rows []versionRow
+	err := s.db.Read(ctx, tenant, func(q postgres.Querier) error {
+		var err error
+		rows, err = versionRows(ctx, q, dokument)
+		return err
+	})
+	return rows, err
+}
+
+// proven puts an archive version together with its proof, if it has one.
+func (s *Service) proven(ctx context.Context, a access.Actor, r versionRow) (ArchiveVersion, error) {
+	v := ArchiveVersion{ID: r.ID, Number: r.Number, Cause: r.Cause, CreatedAt: r.CreatedAt.UTC(), Salt: r.Salt}
+	if r.Version != nil {
+		v.VersionID = *r.Version
+	}
+	if r.Body != nil {
+		v.Metadata = []byte(*r.Body)
+	}
+	if r.Seal != nil {
+		v.Seal = *r.Seal
+	}
+	var tokens []Token
+	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		var err error
+		if v.Members, err = members(ctx, q, r); err != nil || r.SealedAt == nil {
+			return err
+		}
+		tokens, err = tokensOf(ctx, q, *r.Seal)
+		return err
+	})
+	if err != nil || r.SealedAt == nil {
+		return v, err
+	}
+	v.SealedAt, v.Tokens = r.SealedAt.UTC(), tokens
+	v.Record, err = s.record(ctx, a, v, *r.Leaf, *r.Algorithm)
+	return v, err
+}
+
+// errRenewed says that the record has renewals, which this version of the
+// program does not write and cannot read back.
+var errRenewed = errors.New("the seal was renewed by a newer version of the program")
+
+// record cuts the reduced hash tree out of the tree in the bucket.
+func (s *Service) record(ctx context.Context, a access.Actor, v ArchiveVersion, leaf int, alg digest.Algorithm) ([]byte, error) {
+	if len(v.Tokens) != 1 {
+		return nil, errRenewed
+	}
+	digests := make([][]byte, len(v.Members))
+	for i, m := range v.Members {
+		value, ok := m.in(alg)
+		if !ok {
+			return nil, fmt.Errorf("no %s digest of %s", alg, m.Name)
+		}
+		digests[i] = value
+	}
+	lists, err := s.reduced(ctx, a, v.Seal, leaf, digests)
+	if err != nil {
+		return nil, err
+	}
+	ts, err := ers.NewTimestamp(alg, lists, v.Tokens[0].DER)
+	if err != nil {
+		return nil, err
+	}
+	er, err := ers.New(ts)
+	if err != nil {
+		return nil, err
+	}
+	return er.Raw, nil
+}
+
+// reduced reads the path of a leaf: one range of the tree file a level. A tree
+// file that is gone is built again from the leaf list.
+func (s *Service) reduced(ctx context.Context, a access.Actor, sealID uuid.UUID, leaf int, digests [][]byte) ([]hashtree.List, error) {
+	key := layout.SealLevels(a.TenantSlug, sealID)
+	info, err := s.store.Stat(ctx, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return s.reducedFromLeaves(ctx, a, sealID, leaf, digests)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := hashtree.Open(&objectReader{ctx: ctx, store: s.store, key: key}, info.Size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return f.Reduced(leaf, digests)
+}
+
+func (s *Service) reducedFromLeaves(ctx context.Context, a access.Actor, sealID uuid.UUID, leaf int, digests [][]byte) ([]hashtree.List, error) {
+	key := layout.SealLeaves(a.TenantSlug, sealID)
+	r, _, err := s.store.Get(ctx, key, storage.Range{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	t, err := hashtree.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return t.Reduced(leaf, digests)
+}
+
+// objectReader reads ranges of a stored object. The bytes are not verified here:
+// a wrong one gives a reduced tree that does not lead to the stamped root, which
+// ers.NewTimestamp refuses.
+type objectReader struct {
+	ctx   context.Context //nolint:containedctx // lives as long as one call
+	store storage.Store
+	key   storage.Key
+}
+
+// ReadAt implements io.ReaderAt.
+func (o *objectReader) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	r, _, err := o.store.Get(o.ctx, o.key, storage.Range{Offset: off, Length: int64(len(p))})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }()
+	n, err := io.ReadFull(r, p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+const sqlTokens = `
+    SELECT s.chain, s.position, t.token, t.algorithm, t.imprint, t.gen_time, t.tsa, t.revocation
+    FROM ats s JOIN time_stamp_token t ON t.tenant = s.tenant AND t.id = s.token_id
+    WHERE s.tenant = evb_tenant() AND s.seal_id = $1 AND t.final_at IS NOT NULL
+    ORDER BY s.chain, s.position`
+
+// tokensOf lists the final tokens of a seal in chain order.
+func tokensOf(ctx context.Context, q postgres.Querier, sealID uuid.UUID) ([]Token, error) {
+	rows, err := q.Query(ctx, sqlTokens, sealID)
+	if err != nil {
+		return nil, fmt.Errorf("tokens of %s: %w", sealID, err)
+	}
+	defer rows.Close()
+	var out []Token
+	for rows.Next() {
+		var t Token
+		var rev revocationRow
+		if err := rows.Scan(&t.Chain, &t.Position, &t.DER, &t.Imprint.Algorithm, &t.Imprint.Value, &t.GenTime, &t.TSA, &rev); err != nil {
+			return nil, err
+		}
+		if err := t.material(rev); err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, rows.Err()
+}
+
+// material fills what belongs to the token, from the row and from its inside.
+func (t *Token) material(rev revocationRow) error {
+	var err error
+	if t.CRLs, err = decodeAll(rev.CRLs); err != nil {
+		return err
+	}
+	if t.OCSPs, err = decodeAll(rev.OCSPs); err != nil {
+		return err
+	}
+	if t.Certificates, err = decodeAll(rev.Certificates); err != nil {
+		return err
+	}
+	parsed, err := tsp.Parse(t.DER)
+	if err != nil {
+		return err
+	}
+	add := func(list *[][]byte, more ...[]byte) {
+		for _, b := range more {
+			if !slices.ContainsFunc(*list, func(o []byte) bool { return slices.Equal(o, b) }) {
+				*list = append(*list, b)
+			}
+		}
+	}
+	add(&t.CRLs, parsed.SignedData.CRLs...)
+	add(&t.OCSPs, parsed.SignedData.OCSPs...)
+	for _, c := range parsed.SignedData.Certificates {
+		add(&t.Certificates, c.Raw)
+	}
+	t.GenTime = t.GenTime.UTC()
+	return nil
+}

@@ -1,0 +1,241 @@
+package preservation
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"evb/internal/event"
+	"evb/signature/digest"
+)
+
+// Facts of this package. None holds a digest (decisions 5.3).
+const (
+	ArchiveVersionMade event.Kind = "archive_version.made" // Record: the Dokument
+	SealClosed         event.Kind = "seal.closed"          // Subject: the seal
+	SealStamped        event.Kind = "seal.stamped"
+	SealSealed         event.Kind = "seal.sealed"
+	SealProblem        event.Kind = "seal.problem"
+)
+
+// Cause says why an archive version was made.
+type Cause string
+
+// The causes. Validation, CoSign and Annotation are made by later parts of the
+// program.
+const (
+	CauseIntake     Cause = "intake"
+	CauseText       Cause = "text"
+	CauseFiled      Cause = "filed"
+	CauseClosed     Cause = "closed"
+	CauseLogHead    Cause = "log_head"
+	CauseValidation Cause = "validation"
+	CauseCoSign     Cause = "co_sign"
+	CauseAnnotation Cause = "annotation"
+)
+
+// EvidenceState is what a person is told about the evidence of a Dokument.
+type EvidenceState string
+
+// The states of the evidence.
+const (
+	Pending EvidenceState = "pending" // not collected, or its seal is not complete
+	Sealed  EvidenceState = "sealed"
+	Problem EvidenceState = "problem" // its seal needs a person
+)
+
+// SealState is how far a seal has come.
+type SealState string
+
+// The states of a seal.
+const (
+	StateClosed  SealState = "closed"
+	StateStamped SealState = "stamped"
+	StateSealed  SealState = "sealed"
+	StateProblem SealState = "problem"
+)
+
+// MemberKind says what a member of a data object group is.
+type MemberKind string
+
+// The kinds of members.
+const (
+	MemberBlob     MemberKind = "blob"
+	MemberMetadata MemberKind = "metadata"
+	MemberSalt     MemberKind = "salt"
+	MemberExternal MemberKind = "external"
+)
+
+// Member is one object of a data object group.
+type Member struct {
+	Kind MemberKind
+	// Blob is the nil UUID unless Kind is MemberBlob.
+	Blob uuid.UUID
+	// Name is for people: the file's name in the metadata object.
+	Name      string
+	MediaType string
+	Size      int64
+	// Digests hold SHA-256 and SHA-512 of the bytes.
+	Digests []digest.Digest
+}
+
+// Token is one time-stamp token of a record, oldest first.
+type Token struct {
+	// Chain and Position count from 1.
+	Chain, Position int
+	// DER is the token byte for byte as it stands in the record.
+	DER     []byte
+	Imprint digest.Digest
+	GenTime time.Time
+	TSA     string
+	// CRLs, OCSPs and Certificates are DER: what belongs to the token, whether it
+	// is inside or not.
+	CRLs, OCSPs, Certificates [][]byte
+}
+
+// ArchiveVersion is one data object group with its proof, as an export needs it.
+type ArchiveVersion struct {
+	ID        uuid.UUID
+	VersionID uuid.UUID
+	Number    int
+	Cause     Cause
+	CreatedAt time.Time
+	// Members are the primary files, then the metadata object, then the salt.
+	Members []Member
+	// Metadata is the canonical metadata object, Salt the salt object.
+	Metadata []byte
+	Salt     []byte
+	// Seal is the nil UUID while it is being collected.
+	Seal     uuid.UUID
+	SealedAt time.Time // zero while pending
+	// Record is the RFC 4998 EvidenceRecord in DER, nil while pending.
+	Record []byte
+	Tokens []Token
+}
+
+// Evidence is the state of the evidence of a Dokument. The fields of the first
+// part are those of the contract; the state is that of the first archive
+// version of the newest Version.
+type Evidence struct {
+	State EvidenceState
+	// SealID and SealedAt are zero while pending.
+	SealID   uuid.UUID
+	SealedAt time.Time
+	// Algorithms are those the proof rests on: "sha256", "ecdsa P-256".
+	Algorithms []string
+	// RenewBefore is when a renewal is due at the latest; zero while pending.
+	RenewBefore time.Time
+	// Reason says in German what is wrong, for the state problem.
+	Reason string
+
+	ArchiveVersions []EvidenceVersion
+}
+
+// EvidenceVersion is the state of one archive version.
+type EvidenceVersion struct {
+	ID        uuid.UUID
+	VersionID uuid.UUID
+	Number    int
+	Cause     Cause
+	CreatedAt time.Time
+	State     EvidenceState
+	SealID    uuid.UUID
+	SealedAt  time.Time
+}
+
+// SealInfo is one seal.
+type SealInfo struct {
+	ID        uuid.UUID
+	Number    int
+	State     SealState
+	Problem   bool // a person was asked for help; goes away when sealed
+	Detail    string
+	Algorithm digest.Algorithm
+	Leaves    int
+	Root      digest.Digest
+	Reason    string // period, size, request
+	ClosedAt  time.Time
+	// SealedAt, GenTime and the rest are zero until the token is there.
+	SealedAt            time.Time
+	GenTime             time.Time
+	TSA                 string
+	Signer              string
+	SignatureAlgorithm  string
+	KeyBits             int
+	CertificateNotAfter time.Time
+	RenewBefore         time.Time
+	// Requests is how many requests were sent for it, Lost how many of them
+	// brought no answer.
+	Requests, Lost int
+}
+
+// SealReport is the answer to SealNow.
+type SealReport struct {
+	// Seals are those that were completed or are still open, oldest first.
+	Seals []SealInfo
+	// Documents and ArchiveVersions count what this call closed.
+	Documents       int
+	ArchiveVersions int
+	// Waiting is set when a seal waits for the end of the grace period of the
+	// authority; Until says when it goes on by itself.
+	Waiting bool
+	Until   time.Time
+}
+
+// StatusReport says what rests on which algorithm and until when.
+type StatusReport struct {
+	// Policy is the list of suitability dates.
+	Policy string
+	At     time.Time
+	// Open counts archive versions that no tree holds yet; Oldest is zero
+	// without any. NextClose is when the period of the oldest ends.
+	Open      int
+	Oldest    time.Time
+	NextClose time.Time
+	// InIntake counts Dokumente without an archive version.
+	InIntake int
+	// Unpacked counts metadata objects that are not in the bucket yet.
+	Unpacked int
+	Seals    []AlgorithmUse
+	// Unfinished are closed seals that are not sealed.
+	Unfinished []SealInfo
+	LastSeal   *SealInfo
+	Heads      []HeadInfo
+}
+
+// AlgorithmUse is a set of seals that rest on the same algorithms and the same
+// authority.
+type AlgorithmUse struct {
+	Hash      digest.Algorithm
+	Signature string // "ecdsa P-256", "rsa-pkcs1 3072"
+	TSA       string
+	Signer    string
+	Seals     int
+	Leaves    int
+	// HashUntil and SignatureUntil are the dates of the list, zero for no end;
+	// CertificateUntil is the earliest end of the certificates.
+	HashUntil        time.Time
+	SignatureUntil   time.Time
+	CertificateUntil time.Time
+	// RenewBefore is the earliest of them minus the lead time.
+	RenewBefore time.Time
+}
+
+// HeadInfo is the newest head of an event stream outside the database.
+type HeadInfo struct {
+	Stream    event.Stream
+	Seq       int64
+	WrittenAt time.Time
+	// Tail counts numbered entries after it.
+	Tail int64
+}
+
+// Finding is something that Check found not to be as it should.
+type Finding struct {
+	// Code is stable, of the fault catalogue ("check-pack-missing"); Params fill
+	// its sentences.
+	Code   string
+	Params map[string]string
+	// Harmless findings need nobody: what a crash left behind.
+	Harmless bool
+}
