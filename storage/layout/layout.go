@@ -142,6 +142,10 @@ func ContentPrefix(tenant string, b byte) string {
 // PackPrefix is the List prefix of a tenant's packs, oldest first.
 func PackPrefix(tenant string) string { return under(tenant, "packs/") }
 
+// SealPrefix is the List prefix of everything that belongs to a tenant's seals,
+// oldest first.
+func SealPrefix(tenant string) string { return under(tenant, "seals/") }
+
 // SnapshotPrefix is the List prefix of a tenant's snapshots.
 func SnapshotPrefix(tenant string) string { return under(tenant, "snapshots/") }
 
