@@ -24,8 +24,9 @@ type token struct {
 	scheme   string
 	notAfter time.Time
 
-	data *cms.SignedData
-	cert *cms.Certificate // nil when it is nowhere
+	parsed *tsp.Token
+	data   *cms.SignedData
+	cert   *cms.Certificate // nil when it is nowhere
 	sig  outcome          // the signature, by mathematics alone
 
 	// For the policy.
@@ -53,13 +54,13 @@ func (v *Verifier) newToken(der []byte) *token {
 		t.err = err
 		return t
 	}
-	t.imprint, t.genTime, t.data = parsed.Info.Imprint, parsed.Info.GenTime, parsed.SignedData
+	t.parsed, t.imprint, t.genTime, t.data = parsed, parsed.Info.Imprint, parsed.Info.GenTime, parsed.SignedData
 	if len(t.data.Signers) != 1 {
 		t.err = fmt.Errorf("%d signers instead of one", len(t.data.Signers))
 		return t
 	}
 	si := t.data.Signers[0]
-	t.cert = t.data.SignerCertificate(si, v.opts.Certificates...)
+	t.cert = parsed.Signer(v.opts.Certificates...)
 	if t.cert == nil {
 		t.sig = outcome{Undecided, Text{
 			DE: "das Zertifikat des Zeitstempeldienstes fehlt", EN: "the certificate of the authority is missing",
@@ -68,7 +69,7 @@ func (v *Verifier) newToken(der []byte) *token {
 	}
 	t.signer, t.notAfter = t.cert.Subject(), t.cert.NotAfter
 	t.describeKey(si)
-	t.sig = t.checkSignature(si)
+	t.sig = t.checkSignature()
 	return t
 }
 
@@ -95,18 +96,19 @@ func (t *token) describeKey(si *cms.SignerInfo) {
 
 // checkSignature is bytes and mathematics: content type, message digest,
 // signature value, and that the signed attributes name the certificate.
-func (t *token) checkSignature(si *cms.SignerInfo) outcome {
-	if err := t.data.VerifySigner(si, t.cert, nil); err != nil {
+func (t *token) checkSignature() outcome {
+	if err := t.parsed.CheckSignature(t.cert); err != nil {
 		return outcome{failOrUndecided(err), cmsText(err)}
 	}
-	if _, err := si.SigningCertificate(t.cert); err != nil {
+	// Old tokens name their certificate by SHA-1; here any version will do.
+	if _, err := t.parsed.CheckSigningCertificate(t.cert); err != nil {
 		return outcome{failOrUndecided(err), cmsText(err)}
 	}
 	return outcome{Pass, Text{DE: "die Signatur stimmt (" + t.scheme + ")", EN: "the signature holds (" + t.scheme + ")"}}
 }
 
 func failOrUndecided(err error) Outcome {
-	if errors.Is(err, cms.ErrUnsupported) || errors.Is(err, digest.ErrUnknownAlgorithm) {
+	if tsp.Undecided(err) {
 		return Undecided
 	}
 	return Fail
@@ -244,7 +246,7 @@ func (v *Verifier) judge(t *token, next time.Time) trustAnswer {
 	}
 	c := t.cert
 	// RFC 3161 section 2.3: extendedKeyUsage critical and timeStamping alone.
-	if !c.HasExtKeyUsage(cms.OIDTimeStamping) || len(c.ExtKeyUsage) != 1 || !c.ExtKeyUsageCritical {
+	if tsp.CheckTimeStampingPurpose(c) != nil {
 		say(CheckTrust, "RFC 3161 2.3", Fail, Text{
 			DE: "das Zertifikat ist nicht allein und kritisch für Zeitstempel bestimmt",
 			EN: "the certificate is not for time-stamping alone, critically",
