@@ -2,17 +2,16 @@ package extract
 
 import (
 	"context"
-	"io"
-	"log/slog"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
-	"evb/internal/access"
 	"evb/internal/akte"
 	"evb/internal/blob"
 	"evb/internal/event"
-	"evb/internal/job"
 	"evb/internal/media"
 	"evb/internal/postgres"
 )
@@ -25,50 +24,89 @@ type Service struct {
 	akten  *akte.Service
 	engine *media.Engine
 	o      Options
+
+	pageSeconds prometheus.Histogram
+	versions    *prometheus.CounterVec
+
+	toolMu  sync.Mutex
+	toolAt  time.Time // when toolNow was asked
+	toolNow Status
 }
 
 // New makes the service. It starts nothing.
 func New(db *postgres.DB, log *event.Log, blobs *blob.Service, akten *akte.Service, engine *media.Engine, o Options) *Service {
-	if o.Now == nil {
-		o.Now = time.Now
+	s := &Service{db: db, log: log, blobs: blobs, akten: akten, engine: engine, o: o.withDefaults()}
+	s.pageSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "evb_extract_page_duration_seconds", Help: "Time to read and draw one page.", Buckets: []float64{.05, .1, .3, 1, 3, 10, 30, 100},
+	})
+	s.versions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "evb_extract_versions_total", Help: "Versions whose reading ended, by result.",
+	}, []string{"result"})
+	if s.o.Registerer != nil {
+		s.o.Registerer.MustRegister(s.pageSeconds, s.versions)
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Service{db: db, log: log, blobs: blobs, akten: akten, engine: engine, o: o}
+	return s
 }
 
-// Jobs are the kinds of work of this package.
-func (s *Service) Jobs() []job.Definition { return nil }
+func (s *Service) now() time.Time { return s.o.Now().UTC().Truncate(time.Microsecond) }
+
+func (s *Service) observe(since time.Time) { s.pageSeconds.Observe(time.Since(since).Seconds()) }
+
+func (s *Service) count(result string) { s.versions.WithLabelValues(result).Inc() }
+
+// toolFor is how long an answer about Tesseract is believed.
+const toolFor = 30 * time.Second
+
+// tool tells whether Tesseract is there, asking at most twice a minute.
+func (s *Service) tool(ctx context.Context) Status {
+	s.toolMu.Lock()
+	defer s.toolMu.Unlock()
+	if time.Since(s.toolAt) < toolFor {
+		return s.toolNow
+	}
+	v, err := s.engine.OCRVersion(ctx)
+	var missing *media.ToolError
+	switch {
+	case err == nil:
+		s.toolNow = Status{OCR: true, Tool: v}
+	case errors.As(err, &missing):
+		s.toolNow = Status{Code: CodeToolMissing, Detail: missing.Tool + ": " + missing.Detail}
+	default:
+		s.o.Log.WarnContext(ctx, "text recognition does not answer", "err", err)
+		s.toolNow = Status{Code: CodeToolMissing, Detail: "no answer"}
+	}
+	s.toolAt = time.Now()
+	return s.toolNow
+}
+
+// toolGone notes what a page found out.
+func (s *Service) toolGone(e *media.ToolError) {
+	s.toolMu.Lock()
+	defer s.toolMu.Unlock()
+	s.toolNow, s.toolAt = Status{Code: CodeToolMissing, Detail: e.Tool + ": " + e.Detail}, time.Now()
+}
+
+// A count over the tables of Dokumente, for people of operations only.
+const sqlCounts = `
+    SELECT count(*) FILTER (WHERE extraction = 'waiting'), count(*) FILTER (WHERE extraction = 'failed'), count(*) FILTER (WHERE extraction = 'pending' AND state <> 'quarantined')
+    FROM dokument WHERE tenant = evb_tenant() AND extraction <> 'done'`
 
 // Status tells whether text recognition is there, and what waits for it.
-func (s *Service) Status(ctx context.Context) (Status, error) { return Status{}, nil }
-
-// Text is the text of the current version of a Dokument that the actor sees.
-// Faults: not-found, text-not-ready, text-not-available.
-func (s *Service) Text(ctx context.Context, a access.Actor, dokument uuid.UUID) (DocumentText, error) {
-	return s.TextOf(ctx, a, dokument, 0)
-}
-
-// TextOf is Text of a version by its number, 0 for the current one.
-func (s *Service) TextOf(ctx context.Context, a access.Actor, dokument uuid.UUID, version int) (DocumentText, error) {
-	return DocumentText{}, nil
-}
-
-// PageImage is the image of a page of the current version. The caller closes
-// the reader; ctx must live as long as it. The etag is quoted, as HTTP has it.
-// Faults: not-found, page-not-found, page-not-ready (a try later may find it).
-func (s *Service) PageImage(ctx context.Context, a access.Actor, dokument uuid.UUID, page int) (r io.ReadCloser, mediaType, etag string, err error) {
-	return s.PageImageOf(ctx, a, dokument, 0, page)
-}
-
-// PageImageOf is PageImage of a version by its number, 0 for the current one.
-func (s *Service) PageImageOf(ctx context.Context, a access.Actor, dokument uuid.UUID, version, page int) (r io.ReadCloser, mediaType, etag string, err error) {
-	return nil, "", "", nil
-}
-
-// Words are the words of a page with their places, for marking what was found.
-// Faults as of Text, and page-not-found.
-func (s *Service) Words(ctx context.Context, a access.Actor, dokument uuid.UUID, version, page int) (PageWords, error) {
-	return PageWords{}, nil
+func (s *Service) Status(ctx context.Context) (Status, error) {
+	st := s.tool(ctx)
+	tenants, err := s.db.Tenants(ctx)
+	if err != nil {
+		return st, err
+	}
+	for _, t := range tenants {
+		var waiting, failed, pending int64
+		err := s.db.Read(ctx, t.ID, func(q postgres.Querier) error {
+			return q.QueryRow(ctx, sqlCounts).Scan(&waiting, &failed, &pending)
+		})
+		if err != nil {
+			return st, fmt.Errorf("count open extractions: %w", err)
+		}
+		st.Waiting, st.Failed, st.Pending = st.Waiting+waiting, st.Failed+failed, st.Pending+pending
+	}
+	return st, nil
 }

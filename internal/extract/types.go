@@ -31,8 +31,6 @@ const (
 	CodeToolMissing = "ocr-missing"
 	// CodeGaveUp: failed, every try broke the worker or met an error.
 	CodeGaveUp = "extraction-gave-up"
-	// CodeTextTooLong: failed, a text file of more than maxText bytes.
-	CodeTextTooLong = "text-too-long"
 	// CodeOriginalMissing: failed, the stored original is missing or damaged.
 	CodeOriginalMissing = "original-unreadable"
 )
@@ -53,6 +51,28 @@ type Options struct {
 	SlicePages int
 	// Retry is how long a version waits for a missing program, default 1 minute.
 	Retry time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.DPI <= 0 {
+		o.DPI = 120
+	}
+	if o.Slice <= 0 {
+		o.Slice = 4 * time.Minute
+	}
+	if o.SlicePages <= 0 {
+		o.SlicePages = 100
+	}
+	if o.Retry <= 0 {
+		o.Retry = time.Minute
+	}
+	return o
 }
 
 // TextFacts are the facts of the rendition text.
