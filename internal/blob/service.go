@@ -151,21 +151,22 @@ func (s *Service) Stage(ctx context.Context, a access.Actor, files ...*File) ([]
 			unique = append(unique, f)
 		}
 	}
-	rows, err := s.claim(ctx, a, unique)
-	if err != nil {
-		return nil, err
-	}
-	afterStage.Hit()
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.o.Puts)
-	for i, f := range unique {
-		if rows[i].State == statePresent && rows[i].Problem == "" {
-			continue
+	var rows []row
+	for try := 1; ; try++ {
+		var err error
+		if rows, err = s.claim(ctx, a, unique); err != nil {
+			return nil, err
 		}
-		g.Go(func() error { return s.put(gctx, a, f, rows[i]) })
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
+		afterStage.Hit()
+		err = s.putAll(ctx, a, unique, rows)
+		if err == nil {
+			break
+		}
+		// The object was there and went while its lock was set: the lease was
+		// over (an outage longer than that), and the sweeper came by.
+		if !errors.Is(err, storage.ErrNotFound) || try == maxAgain {
+			return nil, err
+		}
 	}
 	afterPut.Hit()
 	out := make([]Staged, len(files))
@@ -174,6 +175,19 @@ func (s *Service) Stage(ctx context.Context, a access.Actor, files ...*File) ([]
 		out[i] = Staged{ID: r.ID, Size: f.Size, Existed: r.State == statePresent}
 	}
 	return out, nil
+}
+
+// putAll is step 4 for all files that are not present.
+func (s *Service) putAll(ctx context.Context, a access.Actor, files []*File, rows []row) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.o.Puts)
+	for i, f := range files {
+		if rows[i].State == statePresent && rows[i].Problem == "" {
+			continue
+		}
+		g.Go(func() error { return s.put(gctx, a, f, rows[i]) })
+	}
+	return g.Wait()
 }
 
 // claim is step 3: rows for all files, each staged with a lease or present.

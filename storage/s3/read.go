@@ -184,6 +184,10 @@ func (r *stream) Read(p []byte) (int, error) {
 		r.end = io.EOF
 	case err == io.EOF:
 		r.end = fmt.Errorf("read %s: stream ended %d bytes early: %w", r.key, r.left, storage.ErrUnavailable)
+	case r.left == 0 && strings.HasPrefix(err.Error(), "checksum mismatch"):
+		// minio-go compares with the digest the server keeps, and names its
+		// error by text only. All bytes came: they are others than were stored.
+		r.end = fmt.Errorf("read %s: %w: %w", r.key, storage.ErrCorrupt, err)
 	default:
 		if cause := context.Cause(r.ctx); cause != nil {
 			err = cause

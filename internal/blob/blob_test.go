@@ -1,0 +1,480 @@
+package blob_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/blob"
+	"evb/internal/postgres"
+	"evb/internal/postgres/pgtest"
+	"evb/signature/digest"
+	"evb/storage"
+	"evb/storage/layout"
+)
+
+func TestAContentIsStoredOnceWithItsLockAndDigests(t *testing.T) {
+	w := newWorld(t)
+	a := w.keep("Sehr geehrte Damen und Herren")
+	b := w.keep("Sehr geehrte Damen und Herren")
+	if a != b {
+		t.Errorf("two blobs for one content")
+	}
+	if got := w.read(a); got != "Sehr geehrte Damen und Herren" {
+		t.Errorf("read %q", got)
+	}
+	f := w.take("Sehr geehrte Damen und Herren")
+	info, err := w.store.Stat(t.Context(), layout.Content("stadt", f.SHA256))
+	must(t, err)
+	if info.Lock.Mode != storage.LockGovernance || time.Until(info.Lock.Until) < 6*24*time.Hour {
+		t.Errorf("lock %+v", info.Lock)
+	}
+	must(t, w.db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+		ds, err := blob.Digests(t.Context(), q, []uuid.UUID{a, uuid.New()})
+		if err != nil {
+			return err
+		}
+		if len(ds) != 1 || len(ds[a]) != 2 || ds[a][0].Algorithm != digest.SHA256 || hex.EncodeToString(ds[a][1].Value) != hex.EncodeToString(f.SHA512[:]) {
+			t.Errorf("digests %v", ds)
+		}
+		return nil
+	}))
+	back, err := w.blobs.ToFile(t.Context(), stadt, a)
+	must(t, err)
+	defer back.Remove()
+	if back.SHA256 != f.SHA256 {
+		t.Error("copy differs")
+	}
+	_, _, err = w.blobs.Open(t.Context(), stadt, uuid.New())
+	wantFault(t, err, "not-found")
+	other := stadt
+	other.Tenant, other.TenantSlug = pgtest.Eigenbetrieb, "eigenbetrieb"
+	_, _, err = w.blobs.Open(t.Context(), other, a)
+	wantFault(t, err, "not-found")
+}
+
+func TestWhatNobodyRefersToIsSweptAndWhatSomebodyRefersToIsNot(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Lease = time.Millisecond })
+	kept := w.keep("kept")
+	for i := range 3 {
+		_, err := w.blobs.Stage(t.Context(), stadt, w.take(fmt.Sprint("lost ", i)), w.take("kept"))
+		must(t, err)
+	}
+	time.Sleep(20 * time.Millisecond) // the leases
+	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Removed != 3 || w.objects() != 1 || one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant()`) != 1 {
+		t.Fatalf("%+v, %d objects", rep, w.objects())
+	}
+	if w.read(kept) != "kept" {
+		t.Error("kept content differs")
+	}
+	// A second one finds nothing to do; a removed content can come again.
+	rep, err = w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Removed != 0 {
+		t.Errorf("%+v", rep)
+	}
+	if w.read(w.keep("lost 1")) != "lost 1" {
+		t.Error("content that came again differs")
+	}
+}
+
+func TestALiveLeaseIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.blobs.Stage(t.Context(), stadt, w.take("on its way"))
+	must(t, err)
+	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Removed != 0 || w.objects() != 1 {
+		t.Fatalf("%+v", rep)
+	}
+}
+
+func TestASweepThatWasKilledIsGoneOnWith(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.blobs.Stage(t.Context(), stadt, w.take("left over"), w.take("object gone"))
+	must(t, err)
+	// As kill -9 leaves it: both marked, the object of one removed.
+	w.exec(`UPDATE blob SET state = 'deleting', lease_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
+	must(t, w.store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("object gone").SHA256), true))
+	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Removed != 2 || w.objects() != 0 {
+		t.Fatalf("%+v", rep)
+	}
+}
+
+func TestStageWaitsForARemovalAndConfirmRefusesOne(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Wait = 300 * time.Millisecond })
+	f := w.take("x")
+	staged, err := w.blobs.Stage(t.Context(), stadt, f)
+	must(t, err)
+	w.exec(`UPDATE blob SET state = 'deleting', lease_until = now() + interval '1 h' WHERE tenant = evb_tenant()`)
+	err = w.db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error { return blob.Confirm(t.Context(), tx, staged[0].ID) })
+	if !errors.Is(err, blob.ErrAgain) {
+		t.Fatalf("confirm: %v", err)
+	}
+	_, err = w.blobs.Stage(t.Context(), stadt, f)
+	wantFault(t, err, "blob-busy")
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = w.db.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
+			_, err := tx.Exec(context.Background(), `DELETE FROM blob WHERE tenant = evb_tenant()`)
+			return err
+		})
+	}()
+	_, err = w.blobs.Stage(t.Context(), stadt, f)
+	must(t, err)
+}
+
+func TestWithoutTheBypassALockIsWaitedForAndTheContentStaysUsable(t *testing.T) {
+	w := newWorld(t)
+	plain := w.service(func(o *blob.Options) { o.Disposal = nil; o.Lease = time.Millisecond })
+	f := w.take("locked")
+	_, err := plain.Stage(t.Context(), stadt, f)
+	must(t, err)
+	time.Sleep(10 * time.Millisecond)
+	rep, err := plain.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Removed != 0 || one[string](w, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
+		t.Fatalf("%+v", rep)
+	}
+	// Even if it believed the lock to be over.
+	w.exec(`UPDATE blob SET lock_wanted_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
+	rep, err = plain.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Waiting != 1 || one[string](w, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
+		t.Fatalf("%+v", rep)
+	}
+	if w.read(w.keep("locked")) != "locked" {
+		t.Error("not usable")
+	}
+}
+
+// The same contents, staged, abandoned and confirmed by several writers, with
+// leases that are over at once and two sweepers in loops: no reference may ever
+// point to something that is not there.
+func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Lease = time.Microsecond; o.Wait = 20 * time.Second })
+	rounds := 40
+	if testing.Short() {
+		rounds = 10
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var sweepers, writers sync.WaitGroup
+	swept := make([]int, 2)
+	for i := range swept {
+		sweepers.Add(1)
+		go func() {
+			defer sweepers.Done()
+			for ctx.Err() == nil {
+				rep, err := w.blobs.Sweep(ctx, pgtest.Stadt)
+				if err != nil && ctx.Err() == nil {
+					t.Errorf("sweep: %v", err)
+				}
+				swept[i] += rep.Removed
+			}
+		}()
+	}
+	abandoned := errors.New("abandoned")
+	for i := range 4 {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			for r := range rounds {
+				f := w.take(fmt.Sprintf("content %d", r/2))
+				err := w.blobs.Store(ctx, stadt, []*blob.File{f}, func(tx pgx.Tx, staged []blob.Staged) error {
+					if (r+i)%3 != 0 {
+						return abandoned
+					}
+					return refer(tx, staged[0].ID)
+				})
+				f.Remove()
+				if err != nil && !errors.Is(err, abandoned) && !errors.Is(err, blob.ErrAgain) {
+					t.Errorf("store: %v", err)
+				}
+			}
+		}()
+	}
+	writers.Wait()
+	cancel()
+	sweepers.Wait()
+	// A writer that gave up after its lease was over may have put an object
+	// whose row was gone: that is what reconciliation is for.
+	time.Sleep(1100 * time.Millisecond) // object times are whole seconds
+	tidy := w.service(func(o *blob.Options) { o.Grace = time.Nanosecond })
+	_, err := tidy.Reconcile(t.Context(), pgtest.Stadt)
+	must(t, err)
+	_, err = tidy.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	t.Logf("swept %v", swept)
+	var ids []uuid.UUID
+	must(t, w.db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+		rows, err := q.Query(t.Context(), `SELECT DISTINCT blob_id FROM quarantine WHERE tenant = evb_tenant()`)
+		if err != nil {
+			return err
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	}))
+	for _, id := range ids {
+		if s := w.read(id); len(s) < len("content ") {
+			t.Errorf("blob %s reads %q", id, s)
+		}
+	}
+	found, err := w.blobs.Check(t.Context(), stadt)
+	must(t, err)
+	for _, f := range found {
+		t.Errorf("%s: %s", f.Code, f.Text("en"))
+	}
+	if one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`) != 0 {
+		t.Error("alarms")
+	}
+}
+
+func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond })
+	lost, cut, fine := w.keep("lost object"), w.keep("cut object"), w.keep("fine")
+	f := w.take("an object without a row")
+	in, err := f.Open()
+	must(t, err)
+	_, err = w.store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
+	must(t, err)
+	must(t, in.Close())
+	must(t, w.store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("lost object").SHA256), true))
+	must(t, os.Truncate(w.path(w.take("cut object")), 3))
+	time.Sleep(1100 * time.Millisecond) // object times are whole seconds
+
+	found, err := w.blobs.Check(t.Context(), stadt)
+	must(t, err)
+	codes := map[string]int{}
+	for _, f := range found {
+		codes[f.Code]++
+	}
+	if codes["check-object-missing"] != 1 || codes["check-object-size"] != 1 || codes["check-object-without-row"] != 1 || len(found) != 3 {
+		t.Errorf("check: %v", codes)
+	}
+
+	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Orphans != 1 || rep.Problems != 2 {
+		t.Fatalf("%+v", rep)
+	}
+	problem := func(id uuid.UUID) string {
+		return one[string](w, `SELECT problem FROM blob WHERE tenant = evb_tenant() AND id = $1`, id)
+	}
+	if problem(lost) != "missing" || problem(cut) != "corrupt" || problem(fine) != "" {
+		t.Errorf("lost %q, cut %q, fine %q", problem(lost), problem(cut), problem(fine))
+	}
+	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.ProblemFound)); n != 2 {
+		t.Errorf("%d facts", n)
+	}
+	sw, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if sw.Removed != 1 {
+		t.Errorf("%+v", sw)
+	}
+	rep, err = w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Orphans != 0 || rep.Problems != 2 {
+		t.Errorf("second time: %+v", rep)
+	}
+	_, _, err = w.blobs.Open(t.Context(), stadt, lost)
+	wantFault(t, err, "content-missing")
+
+	// The content comes again: the object is put although the row is present,
+	// and the next reading back clears the mark.
+	w.keep("lost object")
+	fx, err := w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	must(t, err)
+	if fx.Cleared != 1 || fx.Corrupt != 1 || problem(lost) != "" {
+		t.Errorf("%+v", fx)
+	}
+}
+
+func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond; o.Orphans = 2 })
+	for i := range 3 {
+		f := w.take(fmt.Sprint("newer than the backup ", i))
+		in, err := f.Open()
+		must(t, err)
+		_, err = w.store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
+		must(t, err)
+		must(t, in.Close())
+	}
+	time.Sleep(1100 * time.Millisecond)
+	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	must(t, err)
+	_, err = w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if !rep.Suspicious || rep.Orphans != 0 || w.objects() != 3 {
+		t.Fatalf("%+v, %d objects", rep, w.objects())
+	}
+	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.OrphansSuspicious)); n != 1 {
+		t.Errorf("%d facts", n)
+	}
+}
+
+func TestAReplacedContentIsReleasedAndSwept(t *testing.T) {
+	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond; o.Lease = time.Millisecond })
+	old, kept := w.keep("old text rendition"), w.keep("new text rendition")
+	super := superConn(t, w)
+	_, err := super.Exec(t.Context(), `DELETE FROM quarantine WHERE blob_id = $1`, old)
+	must(t, err)
+	time.Sleep(10 * time.Millisecond)
+	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if rep.Released != 1 {
+		t.Fatalf("%+v", rep)
+	}
+	sw, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if sw.Removed != 1 || w.read(kept) != "new text rendition" {
+		t.Errorf("%+v", sw)
+	}
+}
+
+func superConn(t *testing.T, w *world) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), pgtest.SuperDSN(pgtest.NameOf(w.db)))
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
+
+func TestEveryReferenceToABlobIsKnownToTheSweeper(t *testing.T) {
+	w := newWorld(t)
+	c := superConn(t, w)
+	var body string
+	must(t, c.QueryRow(t.Context(), `SELECT prosrc FROM pg_proc WHERE proname = 'evb_blob_referenced'`).Scan(&body))
+	rows, err := c.Query(t.Context(), `
+        SELECT conrelid::regclass::text FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = 'blob'::regclass AND conrelid <> 'blob_digest'::regclass`)
+	must(t, err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	must(t, err)
+	if len(tables) < 6 {
+		t.Errorf("only %v", tables)
+	}
+	for _, table := range tables {
+		if !strings.Contains(body, "FROM "+table+" r") {
+			t.Errorf("%s refers to blob, evb_blob_referenced does not ask it", table)
+		}
+	}
+}
+
+func TestAFlippedByteIsFoundAndAHealedOneForgiven(t *testing.T) {
+	w := newWorld(t)
+	id := w.keep("a letter that must not change")
+	p := w.path(w.take("a letter that must not change"))
+	flip := func() {
+		b, err := os.ReadFile(p)
+		must(t, err)
+		b[3] ^= 1
+		h, err := os.OpenFile(p, os.O_WRONLY, 0)
+		must(t, err)
+		_, err = h.WriteAt(b[3:4], 3)
+		must(t, err)
+		must(t, h.Close())
+	}
+	rep, err := w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	must(t, err)
+	if rep.Checked != 1 || rep.Corrupt != 0 {
+		t.Fatalf("%+v", rep)
+	}
+	flip()
+	rep, err = w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	must(t, err)
+	if rep.Corrupt != 1 {
+		t.Fatalf("%+v", rep)
+	}
+	rc, info, err := w.blobs.Open(t.Context(), stadt, id)
+	must(t, err)
+	defer func() { _ = rc.Close() }()
+	if info.Problem != "corrupt" {
+		t.Errorf("info %+v", info)
+	}
+	buf := make([]byte, 100)
+	for err == nil {
+		_, err = rc.Read(buf)
+	}
+	wantFault(t, err, "content-corrupt")
+	_, err = w.blobs.ToFile(t.Context(), stadt, id)
+	wantFault(t, err, "content-corrupt")
+	flip()
+	rep, err = w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	must(t, err)
+	if rep.Cleared != 1 || w.read(id) != "a letter that must not change" {
+		t.Fatalf("%+v", rep)
+	}
+	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.FixityChecked)); n != 3 {
+		t.Errorf("%d facts of runs", n)
+	}
+}
+
+func TestLocksRollOnAndHoldsAreBroughtToTheObject(t *testing.T) {
+	now := time.Now()
+	w := newWorld(t, func(o *blob.Options) { o.Now = func() time.Time { return now } })
+	id := w.keep("locked content")
+	key := layout.Content("stadt", w.take("locked content").SHA256)
+	lock := func() storage.Lock {
+		t.Helper()
+		info, err := w.store.Stat(t.Context(), key)
+		must(t, err)
+		return info.Lock
+	}
+	n, err := w.blobs.Lock(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if days := lock().Until.Sub(now).Hours() / 24; n != 1 || days < 89.9 || days > 90.1 {
+		t.Fatalf("%d locked, for %.1f days", n, days)
+	}
+	if n, err = w.blobs.Lock(t.Context(), pgtest.Stadt); n != 0 || err != nil {
+		t.Fatalf("again %d, %v", n, err)
+	}
+	now = now.Add(70 * 24 * time.Hour)
+	n, err = w.blobs.Lock(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if days := lock().Until.Sub(now).Hours() / 24; n != 1 || days < 89.9 {
+		t.Fatalf("%d rolled on, to %.1f days", n, days)
+	}
+	// The same content put with a shorter period changes nothing.
+	w.keep("locked content")
+	if days := lock().Until.Sub(now).Hours() / 24; days < 89.9 {
+		t.Fatalf("shortened to %.1f days", days)
+	}
+	// A hold as the records side will want it.
+	w.exec(`UPDATE blob SET lock_wanted_until = lock_wanted_until + interval '10 years' WHERE tenant = evb_tenant() AND id = $1`, id)
+	_, err = w.blobs.Lock(t.Context(), pgtest.Stadt)
+	must(t, err)
+	if days := lock().Until.Sub(now).Hours() / 24; days < 3000 {
+		t.Fatalf("wanted ten years, got %.1f days", days)
+	}
+	if open := one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND lock_actual_until IS DISTINCT FROM lock_wanted_until`); open != 0 {
+		t.Errorf("%d not recorded", open)
+	}
+}
+
+func TestAServerThatIsGoneIsTold(t *testing.T) {
+	w := newWorld(t)
+	id := w.keep("before")
+	must(t, w.s3.Stop(t.Context()))
+	_, err := w.blobs.Stage(t.Context(), stadt, w.take("after"))
+	wantFault(t, err, "storage-unavailable")
+	_, _, err = w.blobs.Open(t.Context(), stadt, id)
+	wantFault(t, err, "storage-unavailable")
+	_, err = w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	wantFault(t, err, "storage-unavailable")
+	if n := one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`); n != 0 {
+		t.Error("a server that is gone was taken for lost objects")
+	}
+}
