@@ -48,8 +48,8 @@ const (
     FROM aktenplaneinheit e
     JOIN (SELECT ($3::timestamptz AT TIME ZONE zone)::date AS today FROM tenant WHERE id = evb_tenant()) t ON true
     LEFT JOIN number_pattern p ON p.tenant = e.tenant AND p.aktenplaneinheit_id = e.id
-    WHERE e.tenant = evb_tenant() AND ($1 <> '00000000-0000-0000-0000-000000000000' AND e.id = $1
-        OR $2 <> '' AND e.code = $2 AND e.aktenplan_id = (SELECT a.id FROM aktenplan a WHERE a.tenant = evb_tenant() ORDER BY a.version DESC LIMIT 1))
+    WHERE e.tenant = evb_tenant() AND (e.id = $1
+        OR $2::text <> '' AND e.code = $2 AND e.aktenplan_id = (SELECT a.id FROM aktenplan a WHERE a.tenant = evb_tenant() ORDER BY a.version DESC LIMIT 1))
     ORDER BY p.prefix LIMIT 1`
 	// The row of the pattern puts those who take a number in line.
 	sqlLockPattern = `SELECT next_number FROM number_pattern WHERE tenant = evb_tenant() AND id = $1 FOR NO KEY UPDATE`
