@@ -99,6 +99,10 @@ func (s *Service) closeDue(ctx context.Context, tenant access.Tenant) error {
 		if reason == "" {
 			return nil
 		}
+		// What is sealed should be in the bucket: it is what the seal speaks about.
+		if _, err := s.PackNow(ctx, tenant); err != nil {
+			return err
+		}
 		var closed uuid.UUID
 		mine, err := s.elected(ctx, lockClass, lockClose+int32(tenant), false, func() error {
 			var err error

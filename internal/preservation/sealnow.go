@@ -32,10 +32,10 @@ func (s *Service) SealNow(ctx context.Context, a access.Actor) (SealReport, erro
 	if err := s.collectAll(ctx, a.Tenant); err != nil {
 		return out, err
 	}
-	if _, err := s.PackNow(ctx, a.Tenant); err != nil {
+	if err := s.WriteHeads(ctx, a.Tenant); err != nil {
 		return out, err
 	}
-	if err := s.WriteHeads(ctx, a.Tenant); err != nil {
+	if _, err := s.PackNow(ctx, a.Tenant); err != nil {
 		return out, err
 	}
 	if err := s.closeAll(ctx, a, &out); err != nil {
