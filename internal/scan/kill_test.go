@@ -1,0 +1,3 @@
+package scan_test
+
+func victim(string) int { return 2 }
