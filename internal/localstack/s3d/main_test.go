@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(s3d.ChildMain())
 	}
+	if d := os.Getenv(parentEnv); d != "" {
+		os.Exit(parent(d))
+	}
 	os.Exit(m.Run())
 }
 
