@@ -1,0 +1,247 @@
+package lists
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"evb/internal/access"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/postgres"
+)
+
+// maxHistory bounds the history of one object that is shown at once.
+const maxHistory = 2000
+
+// HistoryLine is one fact about an object, for people.
+type HistoryLine struct {
+	ID         uuid.UUID
+	At         time.Time
+	Kind       string
+	ActorID    uuid.UUID
+	Actor      string
+	OnBehalfOf string
+	DE, EN     string
+	Reason     string
+	Details    map[string]any
+}
+
+var sqlSeen = `
+    SELECT EXISTS (SELECT FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1 AND ` + access.Sees("o", 2, 3) + `)`
+
+const sqlNames = `
+    SELECT id, display_name FROM app_user WHERE tenant = evb_tenant() AND id = ANY ($1)`
+
+// History tells what happened to a record object that the actor sees, oldest
+// first. Fault: not-found.
+func (s *Service) History(ctx context.Context, a access.Actor, record uuid.UUID) (out []HistoryLine, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		var seen bool
+		if err := q.QueryRow(ctx, sqlSeen, record, a.User, s.now()).Scan(&seen); err != nil {
+			return err
+		}
+		if !seen {
+			return fault.New("not-found")
+		}
+		entries, err := event.History(ctx, q, record, maxHistory)
+		if err != nil {
+			return err
+		}
+		var ids []uuid.UUID
+		for _, e := range entries {
+			if e.OnBehalfOf != nil {
+				ids = append(ids, *e.OnBehalfOf)
+			}
+		}
+		names, err := namesOf(ctx, q, ids)
+		if err != nil {
+			return err
+		}
+		out = make([]HistoryLine, len(entries))
+		for i, e := range entries {
+			out[i] = line(e, names)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func namesOf(ctx context.Context, q postgres.Querier, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	names := map[uuid.UUID]string{}
+	if len(ids) == 0 {
+		return names, nil
+	}
+	rows, err := q.Query(ctx, sqlNames, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id uuid.UUID
+		var name string
+		if err := rows.Scan(&id, &name); err != nil {
+			return nil, err
+		}
+		names[id] = name
+	}
+	return names, rows.Err()
+}
+
+func line(e event.HistoryEntry, names map[uuid.UUID]string) HistoryLine {
+	l := HistoryLine{ID: e.ID, At: e.OccurredAt, Kind: string(e.Kind), ActorID: e.Actor, Reason: e.Reason}
+	if e.ActorName != nil {
+		l.Actor = *e.ActorName
+	}
+	if e.OnBehalfOf != nil {
+		l.OnBehalfOf = names[*e.OnBehalfOf]
+	}
+	if e.Payload != nil {
+		var p struct {
+			Details map[string]any `json:"details"`
+		}
+		_ = json.Unmarshal([]byte(*e.Payload), &p) // our own canonical JSON
+		l.Details = p.Details
+	}
+	code := FactCode(e.Kind)
+	l.DE, l.EN = fault.Text("de", code, nil), fault.Text("en", code, nil)
+	if l.DE == code { // a fact without a sentence shows its name
+		l.DE, l.EN = l.Kind, l.Kind
+	}
+	return l
+}
+
+// FactCode is the code of the catalogue (history.json) with the sentence of a
+// kind of fact.
+func FactCode(k event.Kind) string {
+	return "fact-" + strings.NewReplacer(".", "-", "_", "-").Replace(string(k))
+}
+
+// Explanation says why a person sees an object, or does not.
+type Explanation struct {
+	User, Object  uuid.UUID
+	Sees, Changes bool
+	Rules         []Rule // every one that grants; else the one that says why not
+}
+
+// Rule is one rule of the access predicate as it applies here.
+type Rule struct {
+	Code   string
+	Grants bool
+	DE, EN string
+	Params map[string]string
+}
+
+const (
+	sqlUserBy   = `SELECT id FROM app_user WHERE tenant = evb_tenant() AND (login = $1 OR id::text = $1)`
+	sqlObject   = `SELECT EXISTS (SELECT FROM record_object WHERE tenant = evb_tenant() AND id = $1)`
+	sqlRoleHere = `
+    SELECT DISTINCT 'access-role-unit', u.code, m.role
+    FROM record_object o JOIN access_scope s ON s.tenant = o.tenant AND s.id = o.access_scope_id AND s.protection_class = ''
+    JOIN membership m ON m.tenant = s.tenant AND m.unit_id = s.unit_id AND m.user_id = $2 AND m.valid_from <= $3 AND $3 < m.valid_to
+    JOIN org_unit u ON u.tenant = s.tenant AND u.id = s.unit_id
+    WHERE o.tenant = evb_tenant() AND o.id = $1 AND m.role IN ('clerk', 'head', 'registry', 'records_manager', 'reader', 'auditor', 'service')
+    UNION ALL
+    SELECT DISTINCT 'access-grant', g.access, g.reason
+    FROM record_object o JOIN access_grant g ON g.tenant = o.tenant AND g.scope_id = o.access_scope_id AND g.valid_from <= $3 AND $3 < g.valid_to
+    WHERE o.tenant = evb_tenant() AND o.id = $1 AND (g.user_id = $2 OR EXISTS (SELECT FROM membership m
+        WHERE m.tenant = g.tenant AND m.unit_id = g.unit_id AND m.user_id = $2 AND m.valid_from <= $3 AND $3 < m.valid_to))
+    UNION ALL
+    SELECT DISTINCT 'access-item', p.name, ''
+    FROM postkorb_item i JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
+    WHERE i.tenant = evb_tenant() AND i.record_id = $1 AND i.state IN ('open', 'claimed', 'waiting')
+      AND (i.assignee_id IS NULL OR i.assignee_id = $2) AND i.postkorb_id IN (SELECT evb_actor_postkoerbe($2, $3))
+    UNION ALL
+    SELECT 'access-submitted', '', '' FROM record_object o
+    WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.submitted_by = $2 AND o.parent_id IS NULL
+    UNION ALL
+    SELECT 'access-reads-all', '', '' WHERE evb_reads_all($2, $3)`
+	sqlKeptOut = `
+    SELECT CASE WHEN s.protection_class <> '' THEN 'access-protected'
+        WHEN EXISTS (SELECT FROM postkorb_item i WHERE i.tenant = o.tenant AND i.record_id = o.id AND i.state IN ('open', 'claimed', 'waiting')
+            AND i.assignee_id <> $2 AND i.postkorb_id IN (SELECT evb_actor_postkoerbe($2, $3))) THEN 'access-assigned-elsewhere'
+        ELSE 'access-none' END, coalesce(u.code, '')
+    FROM record_object o JOIN access_scope s ON s.tenant = o.tenant AND s.id = o.access_scope_id
+    LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
+    WHERE o.tenant = evb_tenant() AND o.id = $1`
+)
+
+var sqlVerdict = `
+    SELECT ` + access.Sees("o", 2, 3) + `, ` + access.Changes("o", 2, 3) + ` FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1`
+
+// Explain says why a person (login or id) sees an object. Anyone may ask about
+// oneself, administrators and auditors about everybody. The verdict is that of
+// the predicate that decides; the rules are its branches one by one. Faults:
+// not-found (also for an object that is invisible to oneself), forbidden.
+func (s *Service) Explain(ctx context.Context, a access.Actor, user string, object uuid.UUID) (x Explanation, err error) {
+	x.Object = object
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		at := s.now()
+		x.User = a.User
+		if user != "" {
+			if err := q.QueryRow(ctx, sqlUserBy, strings.ToLower(user)).Scan(&x.User); err != nil {
+				return fault.Wrap(err, "user-not-found", "user", user)
+			}
+		}
+		overview := a.Has(access.Administrator, access.Auditor)
+		if x.User != a.User && !overview {
+			return fault.New("forbidden")
+		}
+		var there bool
+		if err := q.QueryRow(ctx, sqlObject, object).Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			return fault.New("not-found")
+		}
+		if err := q.QueryRow(ctx, sqlVerdict, object, x.User, at).Scan(&x.Sees, &x.Changes); err != nil {
+			return fmt.Errorf("explain: %w", err)
+		}
+		if !x.Sees && !overview {
+			return fault.New("not-found")
+		}
+		if x.Sees {
+			return s.grants(ctx, q, &x, at)
+		}
+		var code, unit string
+		if err := q.QueryRow(ctx, sqlKeptOut, object, x.User, at).Scan(&code, &unit); err != nil {
+			return err
+		}
+		x.Rules = []Rule{rule(code, false, map[string]string{"unit": unit})}
+		return nil
+	})
+	return x, err
+}
+
+func (s *Service) grants(ctx context.Context, q postgres.Querier, x *Explanation, at time.Time) error {
+	rows, err := q.Query(ctx, sqlRoleHere, x.Object, x.User, at)
+	if err != nil {
+		return fmt.Errorf("explain: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var code, first, second string
+		if err := rows.Scan(&code, &first, &second); err != nil {
+			return err
+		}
+		params := map[string]string{}
+		switch code {
+		case "access-role-unit":
+			params["unit"], params["role"] = first, second
+		case "access-grant":
+			params["access"], params["reason"] = first, second
+		case "access-item":
+			params["postkorb"] = first
+		}
+		x.Rules = append(x.Rules, rule(code, true, params))
+	}
+	return rows.Err()
+}
+
+func rule(code string, grants bool, params map[string]string) Rule {
+	return Rule{Code: code, Grants: grants, Params: params, DE: fault.Text("de", code, params), EN: fault.Text("en", code, params)}
+}
