@@ -27,7 +27,7 @@ type token struct {
 	parsed *tsp.Token
 	data   *cms.SignedData
 	cert   *cms.Certificate // nil when it is nowhere
-	sig  outcome          // the signature, by mathematics alone
+	sig    outcome          // the signature, by mathematics alone
 
 	// For the policy.
 	key      *cms.PublicKey
