@@ -1,20 +1,13 @@
 package routing
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"evb/internal/access"
-	"evb/internal/akte"
-	"evb/internal/blob"
 	"evb/internal/event"
-	"evb/internal/job"
-	"evb/internal/postgres"
 	"evb/internal/postkorb"
 )
 
@@ -31,27 +24,10 @@ const (
 
 // Options of New. Zero values are sound.
 type Options struct {
-	Now        func() time.Time
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Now        func() time.Time      // default time.Now
+	Log        *slog.Logger          // default none
+	Registerer prometheus.Registerer // default none
 }
-
-// Service routes. Safe for concurrent use.
-type Service struct {
-	db    *postgres.DB
-	log   *event.Log
-	blobs *blob.Service
-	post  *postkorb.Service
-	o     Options
-}
-
-// New makes the service. It starts nothing.
-func New(db *postgres.DB, log *event.Log, blobs *blob.Service, post *postkorb.Service, o Options) *Service {
-	return &Service{db: db, log: log, blobs: blobs, post: post, o: o}
-}
-
-// Jobs are the kinds of work of this package.
-func (s *Service) Jobs() []job.Definition { return nil }
 
 // Place is where in a Dokument a phrase counts.
 type Place string
@@ -70,7 +46,8 @@ const (
 type Phrase struct {
 	Postkorb string // name
 	Place    Place
-	// Words are whole words; a * at the end of one allows further letters.
+	// Words are whole words one after the other; a * at the end of one allows
+	// further letters.
 	Words  string
 	Weight int
 }
@@ -79,25 +56,12 @@ type Phrase struct {
 type RuleSet struct {
 	Version int
 	Phrases []Phrase
-	// Heads are the Postkörbe whose items go to the head of the unit.
+	// Heads are the Postkörbe whose items go to the head of the unit when words
+	// brought them there.
 	Heads []string
 }
 
-// Rules gives the rule set in force; version 0 without phrases when there is none.
-func Rules(ctx context.Context, q postgres.Querier) (RuleSet, error) { return RuleSet{}, nil }
-
-// EnsureRules makes r the rule set in force, in the caller's transaction. When
-// the one in force says the same, nothing happens. Its version is given by the
-// database. The Postkörbe must be there.
-func (s *Service) EnsureRules(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, r RuleSet) (version int, err error) {
-	return 0, nil
-}
-
-// CityRules is the knowledge the program brings for a German city with the
-// Postkörbe of the demo.
-func CityRules() RuleSet { return RuleSet{} }
-
-// Decision is a stored decision.
+// Decision is what Judge says, and what is stored of it.
 type Decision struct {
 	Dokument    uuid.UUID
 	Rule        string
@@ -107,7 +71,7 @@ type Decision struct {
 	DecidedAt   time.Time
 }
 
-// Target is where a Dokument goes. Filed is the Vorgang it stays in.
+// Target is where a Dokument goes: a Postkorb, or the Vorgang it stays in.
 type Target struct {
 	Postkorb     uuid.UUID `json:"postkorb,omitzero"`
 	PostkorbName string    `json:"postkorb_name,omitempty"`
@@ -115,15 +79,3 @@ type Target struct {
 	Item         uuid.UUID `json:"item,omitzero"`
 	Vorgang      uuid.UUID `json:"vorgang,omitzero"`
 }
-
-// DecisionOf gives the decision about a Dokument; ok false when there is none yet.
-func DecisionOf(ctx context.Context, q postgres.Querier, dokument uuid.UUID) (d Decision, ok bool, err error) {
-	return Decision{}, false, nil
-}
-
-// Route decides about one Dokument and delivers it. Repeating it changes nothing.
-func (s *Service) Route(ctx context.Context, a access.Actor, dokument uuid.UUID) (Decision, error) {
-	return Decision{}, nil
-}
-
-var _ = akte.Known
