@@ -177,11 +177,12 @@ type object struct {
 
 var sqlLock = `
     SELECT o.id, o.kind, o.parent_id, o.unit_id, o.access_scope_id, o.lifecycle, o.row_version,
-        coalesce((SELECT d.state FROM dokument d WHERE d.tenant = o.tenant AND d.id = o.id), ''),
         ` + access.Changes("o", 2, 3) + `
     FROM record_object o
     WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.kind = $4 AND ($5 OR ` + access.Sees("o", 2, 3) + `)
     FOR NO KEY UPDATE OF o`
+
+const sqlLockState = `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1 FOR NO KEY UPDATE`
 
 // lock takes the row of an object that the actor may change. What the actor
 // does not see is not-found; what the actor sees and may not change is
@@ -203,7 +204,7 @@ func (s *Service) lock(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 func (s *Service) lockSeen(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind string) (object, error) {
 	var o object
 	err := tx.QueryRow(ctx, sqlLock, id, a.User, at, kind, isSystem(a)).
-		Scan(&o.id, &o.kind, &o.parent, &o.unit, &o.scope, &o.lifecycle, &o.rowVersion, &o.state, &o.changes)
+		Scan(&o.id, &o.kind, &o.parent, &o.unit, &o.scope, &o.lifecycle, &o.rowVersion, &o.changes)
 	if missing(err) {
 		return o, fault.New("not-found")
 	}
@@ -211,5 +212,8 @@ func (s *Service) lockSeen(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 		return o, fmt.Errorf("lock %s: %w", kind, err)
 	}
 	o.changes = o.changes || isSystem(a)
-	return o, nil
+	if kind == KindDokument { // a statement of its own: the state as of now, held until the end
+		err = tx.QueryRow(ctx, sqlLockState, id).Scan(&o.state)
+	}
+	return o, err
 }

@@ -42,6 +42,7 @@ const (
 	ItemUndone      event.Kind = "item.undone"
 	PostkorbCreated event.Kind = "postkorb.created"
 	MemberAdded     event.Kind = "postkorb.member_added"
+	MemberRemoved   event.Kind = "postkorb.member_removed"
 )
 
 // Why says why an item is where it is: a code of the catalogue (why.json) and
