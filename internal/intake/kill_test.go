@@ -1,0 +1,3 @@
+package intake_test
+
+func victim() int { return 0 }
