@@ -162,7 +162,9 @@ func Title(status int, lang string) string {
 }
 
 // languages by preference of the house: German where nothing else fits.
-func matcher() language.Matcher { return language.NewMatcher([]language.Tag{language.German, language.English}) }
+func matcher() language.Matcher {
+	return language.NewMatcher([]language.Tag{language.German, language.English})
+}
 
 // Language is "de" or "en" by Accept-Language, German by default.
 func Language(r *http.Request) string {

@@ -1,0 +1,260 @@
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"evb/internal/access"
+	"evb/internal/akte"
+	"evb/internal/lists"
+)
+
+func (s *Server) getAktenplan(w http.ResponseWriter, r *http.Request) error {
+	nodes, err := s.p.Lists.Aktenplan(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(nodes, newNodeView, "", count(len(nodes))))
+}
+
+func (s *Server) getAkten(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	f := lists.AktenFilter{Aktenzeichen: q.Get("aktenzeichen"), Subject: q.Get("subject"), Lifecycle: akte.Lifecycle(q.Get("lifecycle"))}
+	var err error
+	if f.Aktenplaneinheit, err = queryID(r, "aktenplaneinheit_id"); err != nil {
+		return err
+	}
+	if f.Unit, err = s.unitID(r, q.Get("unit")); err != nil {
+		return err
+	}
+	return s.akten(w, r, f)
+}
+
+func (s *Server) getEinheitAkten(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	return s.akten(w, r, lists.AktenFilter{Aktenplaneinheit: id})
+}
+
+func (s *Server) akten(w http.ResponseWriter, r *http.Request, f lists.AktenFilter) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Lists.Akten(r.Context(), actorOf(r), f, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newAkteView, p.NextCursor, p.Total))
+}
+
+// akteBody is a new Akte. Without Aktenzeichen it gets the next number of its
+// Aktenplaneinheit.
+type akteBody struct {
+	AktenplaneinheitID *uuid.UUID `json:"aktenplaneinheit_id,omitempty"`
+	Aktenplaneinheit   string     `json:"aktenplaneinheit,omitempty"`
+	Aktenzeichen       string     `json:"aktenzeichen,omitempty"`
+	Subject            string     `json:"subject"`
+	Type               string     `json:"type,omitempty"`
+	Remark             string     `json:"remark,omitempty"`
+	Medium             string     `json:"medium,omitempty"`
+	PaperLocation      string     `json:"paper_location,omitempty"`
+}
+
+func (s *Server) postAkte(w http.ResponseWriter, r *http.Request) error {
+	return s.creating(w, r, func(ctx context.Context, a access.Actor, body []byte) (int64, any, string, error) {
+		var b akteBody
+		if err := unmarshal(body, &b); err != nil {
+			return 0, nil, "", err
+		}
+		n := akte.NewAkte{EinheitCode: b.Aktenplaneinheit, Aktenzeichen: b.Aktenzeichen, Subject: b.Subject, Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation}
+		if b.AktenplaneinheitID != nil {
+			n.AktenplaneinheitID = *b.AktenplaneinheitID
+		}
+		x, err := s.p.Akten.CreateAkte(ctx, a, n)
+		return x.RowVersion, newAkteView(x), "/api/v1/akten/" + x.ID.String(), err
+	})
+}
+
+func (s *Server) getAkte(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.Akte(r.Context(), actorOf(r), id)
+	return akteAnswer(w, x, err)
+}
+
+func akteAnswer(w http.ResponseWriter, x akte.Akte, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, x.RowVersion, newAkteView(x))
+}
+
+// patchBody changes an Akte or a Vorgang; an absent field stays as it is.
+type patchBody struct {
+	Subject       *string `json:"subject,omitempty"`
+	Type          *string `json:"type,omitempty"`
+	Remark        *string `json:"remark,omitempty"`
+	Medium        *string `json:"medium,omitempty"`
+	PaperLocation *string `json:"paper_location,omitempty"`
+}
+
+func (b patchBody) patch() akte.Patch {
+	return akte.Patch{Subject: b.Subject, Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation}
+}
+
+func (s *Server) patchAkte(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[patchBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.ChangeAkte(r.Context(), actorOf(r), id, body.patch(), version)
+	return akteAnswer(w, x, err)
+}
+
+func (s *Server) closeAkte(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[reasonBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.CloseAkte(r.Context(), actorOf(r), id, body.Reason, version)
+	return akteAnswer(w, x, err)
+}
+
+func (s *Server) reopenAkte(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[reasonBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.ReopenAkte(r.Context(), actorOf(r), id, body.Reason, version)
+	return akteAnswer(w, x, err)
+}
+
+func (s *Server) getAkteVorgaenge(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	return s.vorgaenge(w, r, id)
+}
+
+func (s *Server) getVorgaenge(w http.ResponseWriter, r *http.Request) error {
+	id, err := queryID(r, "akte_id")
+	if err != nil {
+		return err
+	}
+	return s.vorgaenge(w, r, id)
+}
+
+func (s *Server) vorgaenge(w http.ResponseWriter, r *http.Request, akteID uuid.UUID) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Lists.Vorgaenge(r.Context(), actorOf(r), akteID, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newVorgangView, p.NextCursor, p.Total))
+}
+
+type vorgangBody struct {
+	AkteID  *uuid.UUID `json:"akte_id,omitempty"`
+	Subject string     `json:"subject"`
+	Type    string     `json:"type,omitempty"`
+	Remark  string     `json:"remark,omitempty"`
+}
+
+func (s *Server) postVorgang(w http.ResponseWriter, r *http.Request) error {
+	return s.newVorgang(w, r, uuid.Nil)
+}
+
+func (s *Server) postAkteVorgang(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	return s.newVorgang(w, r, id)
+}
+
+func (s *Server) newVorgang(w http.ResponseWriter, r *http.Request, akteID uuid.UUID) error {
+	return s.creating(w, r, func(ctx context.Context, a access.Actor, body []byte) (int64, any, string, error) {
+		var b vorgangBody
+		if err := unmarshal(body, &b); err != nil {
+			return 0, nil, "", err
+		}
+		if akteID == uuid.Nil && b.AkteID != nil {
+			akteID = *b.AkteID
+		}
+		x, err := s.p.Akten.CreateVorgang(ctx, a, akte.NewVorgang{AkteID: akteID, Subject: b.Subject, Type: b.Type, Remark: b.Remark})
+		return x.RowVersion, newVorgangView(x), "/api/v1/vorgaenge/" + x.ID.String(), err
+	})
+}
+
+func (s *Server) getVorgang(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.Vorgang(r.Context(), actorOf(r), id)
+	return vorgangAnswer(w, x, err)
+}
+
+func vorgangAnswer(w http.ResponseWriter, x akte.Vorgang, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, x.RowVersion, newVorgangView(x))
+}
+
+func (s *Server) patchVorgang(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[patchBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.ChangeVorgang(r.Context(), actorOf(r), id, body.patch(), version)
+	return vorgangAnswer(w, x, err)
+}
+
+func (s *Server) closeVorgang(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[reasonBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.CloseVorgang(r.Context(), actorOf(r), id, body.Reason, version)
+	return vorgangAnswer(w, x, err)
+}
+
+func (s *Server) reopenVorgang(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[reasonBody](r)
+	if err != nil {
+		return err
+	}
+	x, err := s.p.Akten.ReopenVorgang(r.Context(), actorOf(r), id, body.Reason, version)
+	return vorgangAnswer(w, x, err)
+}
+
+func (s *Server) getVorgangDokumente(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	if _, err := s.p.Akten.Vorgang(r.Context(), actorOf(r), id); err != nil {
+		return err
+	}
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Lists.Dokumente(r.Context(), actorOf(r), lists.DokumenteFilter{Vorgang: id}, cursor, limit, true)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newDokumentView, p.NextCursor, p.Total))
+}

@@ -1,0 +1,520 @@
+package web
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/akte"
+	"evb/internal/blob"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/intake"
+	"evb/internal/lists"
+)
+
+// ContentRead is the fact in the access log: somebody who may read all looked
+// at content.
+const ContentRead event.Kind = "dokument.content_read"
+
+// dokumentBody is the part "metadata" of POST /dokumente.
+type dokumentBody struct {
+	Subject      string         `json:"subject,omitempty"`
+	DocumentType string         `json:"document_type,omitempty"`
+	Sender       string         `json:"sender,omitempty"`
+	Receiver     string         `json:"receiver,omitempty"`
+	Remark       string         `json:"remark,omitempty"`
+	FormCode     string         `json:"form_code,omitempty"`
+	Aktenzeichen string         `json:"aktenzeichen,omitempty"`
+	Unit         string         `json:"unit,omitempty"`
+	VorgangID    *uuid.UUID     `json:"vorgang_id,omitempty"`
+	ReceivedOn   date           `json:"received_on,omitzero"`
+	WrittenOn    date           `json:"written_on,omitzero"`
+	SHA256       []string       `json:"sha256,omitempty"` // of the files, as the sender computed them
+	Data         map[string]any `json:"data,omitempty"`
+}
+
+func (b dokumentBody) meta() (intake.Meta, error) {
+	m := intake.Meta{
+		Subject: b.Subject, DocumentType: b.DocumentType, Sender: b.Sender, Receiver: b.Receiver, Remark: b.Remark, FormCode: b.FormCode,
+		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.Time, WrittenOn: b.WrittenOn.Time, Data: b.Data,
+	}
+	if b.VorgangID != nil {
+		m.Vorgang = *b.VorgangID
+	}
+	for i, s := range b.SHA256 {
+		var sum [32]byte
+		if s != "" {
+			raw, err := hex.DecodeString(s)
+			if err != nil || len(raw) != 32 {
+				return m, fault.New("parameter-invalid", "name", "sha256", "value", s).With("/sha256/"+strconv.Itoa(i), "parameter-invalid", "name", "sha256", "value", s)
+			}
+			copy(sum[:], raw)
+		}
+		m.Expected = append(m.Expected, sum)
+	}
+	return m, nil
+}
+
+// received is a multipart body taken apart: its files lie in the spool.
+type received struct {
+	metadata []byte
+	files    []*blob.File
+}
+
+func (u *received) remove() {
+	for _, f := range u.files {
+		f.Remove()
+	}
+}
+
+// receive streams a multipart body into the spool. Parts may come in any
+// order; on an error nothing stays behind.
+func (s *Server) receive(r *http.Request) (u *received, err error) {
+	u = &received{}
+	defer func() {
+		if err != nil {
+			u.remove()
+		}
+	}()
+	reader, err := r.MultipartReader()
+	if err != nil {
+		return u, fault.Wrap(err, "body-unsupported", "wanted", "multipart/form-data")
+	}
+	seen := false
+	for {
+		part, err := reader.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return u, nil
+		}
+		if err != nil {
+			return u, s.brokenOff(r, err)
+		}
+		switch part.FormName() {
+		case "metadata":
+			if seen {
+				return u, fault.New("part-twice", "name", "metadata")
+			}
+			seen = true
+			if u.metadata, err = io.ReadAll(http.MaxBytesReader(nil, part, s.o.MaxBody)); err != nil {
+				return u, s.brokenOff(r, err)
+			}
+		case "file":
+			if len(u.files) == s.o.MaxFiles {
+				return u, fault.New("too-many-files", "most", s.o.MaxFiles)
+			}
+			f, err := s.p.Blobs.Spool().Take(r.Context(), part, s.o.MaxUpload)
+			if err != nil {
+				return u, s.brokenOff(r, err)
+			}
+			f.Name = rawFileName(part)
+			u.files = append(u.files, f)
+		default:
+			return u, fault.New("part-unexpected", "name", part.FormName())
+		}
+	}
+}
+
+// rawFileName is the name as it was sent: the standard library would cut its
+// folders off, and with them the attempt to leave one.
+func rawFileName(p *multipart.Part) string {
+	_, params, err := mime.ParseMediaType(p.Header.Get("Content-Disposition"))
+	if err != nil || params["filename"] == "" {
+		return "datei"
+	}
+	return params["filename"]
+}
+
+// brokenOff tells the end of the connection from what is wrong with the body.
+func (s *Server) brokenOff(r *http.Request, err error) error {
+	if r.Context().Err() != nil {
+		return r.Context().Err()
+	}
+	return bodyFault(err)
+}
+
+// postDokument takes one Dokument in: 201 only when all of it is durable.
+func (s *Server) postDokument(w http.ResponseWriter, r *http.Request) error {
+	key, err := keyOf(r, false)
+	if err != nil {
+		return err
+	}
+	u, err := s.receive(r)
+	if err != nil {
+		return err
+	}
+	defer u.remove()
+	var body dokumentBody
+	if err := unmarshal(u.metadata, &body); err != nil {
+		return err
+	}
+	meta, err := body.meta()
+	if err != nil {
+		return err
+	}
+	receipt, err := s.p.Intake.Receive(r.Context(), actorOf(r), intake.Submission{Meta: meta, Files: u.files, Key: key, Channel: akte.ChannelAPI})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/api/v1/dokumente/"+receipt.ID.String())
+	if receipt.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
+	return writeJSON(w, http.StatusCreated, receipt)
+}
+
+func (s *Server) dokument(r *http.Request) (akte.Dokument, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return akte.Dokument{}, err
+	}
+	return s.p.Akten.Dokument(r.Context(), actorOf(r), id)
+}
+
+func (s *Server) getDokument(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.dokument(r)
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
+}
+
+func (s *Server) getDokumente(w http.ResponseWriter, r *http.Request) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	f := lists.DokumenteFilter{State: akte.State(r.URL.Query().Get("state"))}
+	var counted bool
+	for _, step := range []func() error{
+		func() (err error) { f.Vorgang, err = queryID(r, "vorgang_id"); return },
+		func() (err error) { f.Akte, err = queryID(r, "akte_id"); return },
+		func() (err error) { f.Batch, err = queryID(r, "batch_uuid"); return },
+		func() (err error) { f.Unfiled, err = queryBool(r, "unfiled"); return },
+		func() (err error) { counted, err = queryBool(r, "count"); return },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	p, err := s.p.Lists.Dokumente(r.Context(), actorOf(r), f, cursor, limit, counted)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newDokumentView, p.NextCursor, p.Total))
+}
+
+// dokumentPatch names what is to change; an absent field stays as it is.
+type dokumentPatch struct {
+	Subject      *string `json:"subject,omitempty"`
+	DocumentType *string `json:"document_type,omitempty"`
+	Sender       *string `json:"sender,omitempty"`
+	Receiver     *string `json:"receiver,omitempty"`
+	Remark       *string `json:"remark,omitempty"`
+	ReceivedOn   *date   `json:"received_on,omitempty"`
+	WrittenOn    *date   `json:"written_on,omitempty"`
+}
+
+func (s *Server) patchDokument(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[dokumentPatch](r)
+	if err != nil {
+		return err
+	}
+	p := akte.DokumentPatch{Subject: body.Subject, DocumentType: body.DocumentType, Sender: body.Sender, Receiver: body.Receiver, Remark: body.Remark}
+	if body.ReceivedOn != nil {
+		p.ReceivedOn = &body.ReceivedOn.Time
+	}
+	if body.WrittenOn != nil {
+		p.WrittenOn = &body.WrittenOn.Time
+	}
+	d, err := s.p.Akten.ChangeDokument(r.Context(), actorOf(r), id, p, version)
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
+}
+
+// change reads what every write to a known object brings: the id of the path,
+// If-Match, and the body.
+func change[T any](r *http.Request) (id uuid.UUID, version int64, body T, err error) {
+	if id, err = pathID(r); err != nil {
+		return
+	}
+	if version, err = ifMatch(r); err != nil {
+		return
+	}
+	err = decode(r, &body)
+	return
+}
+
+// fileBody says where a Dokument is filed to: one of the two.
+type fileBody struct {
+	VorgangID    *uuid.UUID `json:"vorgang_id,omitempty"`
+	Aktenzeichen string     `json:"aktenzeichen,omitempty"`
+	Reason       string     `json:"reason,omitempty"`
+}
+
+func (b fileBody) request() akte.FileRequest {
+	f := akte.FileRequest{Aktenzeichen: b.Aktenzeichen, Reason: b.Reason}
+	if b.VorgangID != nil {
+		f.VorgangID = *b.VorgangID
+	}
+	return f
+}
+
+// postFile files a Dokument. If-Match is honoured and not obligatory: filing
+// twice to the same place changes nothing.
+func (s *Server) postFile(w http.ResponseWriter, r *http.Request) error {
+	return s.filing(w, r, s.p.Akten.File)
+}
+
+func (s *Server) postMove(w http.ResponseWriter, r *http.Request) error {
+	return s.filing(w, r, s.p.Akten.Move)
+}
+
+func (s *Server) filing(w http.ResponseWriter, r *http.Request, use func(context.Context, access.Actor, uuid.UUID, akte.FileRequest) (akte.Dokument, error)) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	var body fileBody
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	request := body.request()
+	if r.Header.Get("If-Match") != "" {
+		if request.IfVersion, err = ifMatch(r); err != nil {
+			return err
+		}
+	}
+	d, err := use(r.Context(), actorOf(r), id, request)
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
+}
+
+func (s *Server) getVersions(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.dokument(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(d.Versions, newVersionView, "", count(len(d.Versions))))
+}
+
+func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	h, err := s.p.Lists.History(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(h, newHistoryView, "", count(len(h))))
+}
+
+// getSignatures answers the validation reports made at intake. As long as no
+// part of the program makes any, that is truthfully none.
+func (s *Server) getSignatures(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.dokument(r); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList([]json.RawMessage{}, func(m json.RawMessage) json.RawMessage { return m }, "", count(0)))
+}
+
+func (s *Server) version(r *http.Request, d akte.Dokument) (akte.Version, error) {
+	n, err := queryInt(r, "version", 0)
+	if err != nil {
+		return akte.Version{}, err
+	}
+	v, ok := versionOf(d, n)
+	if !ok {
+		return v, fault.New("not-found")
+	}
+	return v, nil
+}
+
+// getText answers the text of a version; pages are separated by form feeds.
+func (s *Server) getText(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	version, err := queryInt(r, "version", 0)
+	if err != nil {
+		return err
+	}
+	text, err := s.p.Extract.TextOf(r.Context(), actorOf(r), id, version)
+	if err != nil {
+		return err
+	}
+	if err := s.noteRead(r, ContentRead, id); err != nil {
+		return err
+	}
+	if s.contentHeaders(w, r, text.ETag, "text/plain; charset=utf-8", "inline", id.String()+".txt") {
+		return nil
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(text.Text)))
+	_, err = io.WriteString(w, text.Text)
+	return err
+}
+
+// getPage answers the image of a page, in the type it was drawn in.
+func (s *Server) getPage(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(pathVar(r, "n"))
+	if err != nil {
+		return fault.New("parameter-invalid", "name", "n", "value", pathVar(r, "n"))
+	}
+	version, err := queryInt(r, "version", 0)
+	if err != nil {
+		return err
+	}
+	image, mediaType, tag, err := s.p.Extract.PageImageOf(r.Context(), actorOf(r), id, version, n)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = image.Close() }() // reading only
+	if err := s.noteRead(r, ContentRead, id); err != nil {
+		return err
+	}
+	if s.contentHeaders(w, r, tag, mediaType, "inline", "seite-"+strconv.Itoa(n)+".png") {
+		return nil
+	}
+	_, err = io.Copy(w, image)
+	return err
+}
+
+// getContent answers the bytes of a primary file, unchanged: ?version= and
+// ?file= choose, the first file of the current version otherwise.
+func (s *Server) getContent(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.dokument(r)
+	if err != nil {
+		return err
+	}
+	v, err := s.version(r, d)
+	if err != nil {
+		return err
+	}
+	n, err := queryInt(r, "file", 1)
+	if err != nil {
+		return err
+	}
+	if n < 1 || n > len(v.Files) {
+		return fault.New("not-found")
+	}
+	if err := s.noteRead(r, ContentRead, d.ID); err != nil {
+		return err
+	}
+	f := v.Files[n-1]
+	disposition := "inline"
+	if download, err := queryBool(r, "download"); err != nil {
+		return err
+	} else if download || !inlineSafe(f.MediaType) {
+		disposition = "attachment"
+	}
+	return s.sendFile(w, r, f, f.MediaType, disposition, f.Name)
+}
+
+// inlineSafe are the types that a browser shows without running anything of
+// them; all else is saved.
+func inlineSafe(mediaType string) bool {
+	switch mediaType, _, _ := strings.Cut(mediaType, ";"); mediaType {
+	case "application/pdf", "image/png", "image/jpeg", "image/webp", "image/gif", "text/plain":
+		return true
+	}
+	return false
+}
+
+// sendFile answers a file of the archive. The bytes are compared with their
+// digest on the way: a whole file is streamed, and the connection is cut if it
+// is not what it should be; a part is cut from a verified copy.
+func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, f akte.PrimaryFile, mediaType, disposition, name string) error {
+	if s.contentHeaders(w, r, `"`+hex.EncodeToString(f.SHA256)+`"`, mediaType, disposition, name) {
+		return nil
+	}
+	h := w.Header()
+	h.Set("Accept-Ranges", "bytes")
+	if r.Header.Get("Range") != "" {
+		return s.sendRange(w, r, f)
+	}
+	h.Set("Content-Length", strconv.FormatInt(f.Size, 10))
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	body, _, err := s.p.Blobs.Open(r.Context(), actorOf(r), f.Blob)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }() // reading only
+	_, err = io.Copy(w, body)
+	return err
+}
+
+// contentHeaders sets what every content has; true: the client has it already
+// and was told so.
+func (s *Server) contentHeaders(w http.ResponseWriter, r *http.Request, tag, mediaType, disposition, name string) bool {
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": name}))
+	// Rights may end, so every use asks again; unchanged content costs a 304.
+	h.Set("Cache-Control", "private, no-cache")
+	if !matchesAny(r.Header.Get("If-None-Match"), tag) {
+		return false
+	}
+	w.WriteHeader(http.StatusNotModified)
+	return true
+}
+
+func (s *Server) sendRange(w http.ResponseWriter, r *http.Request, f akte.PrimaryFile) error {
+	local, err := s.p.Blobs.ToFile(r.Context(), actorOf(r), f.Blob)
+	if err != nil {
+		return err
+	}
+	defer local.Remove()
+	file, err := local.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // reading only
+	http.ServeContent(w, r, "", s.o.Now(), file)
+	return nil
+}
+
+func matchesAny(header, tag string) bool {
+	for _, v := range strings.Split(header, ",") {
+		if v = strings.TrimPrefix(strings.TrimSpace(v), "W/"); v == tag || v == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// noteRead accounts for a look at content by somebody who may read all
+// (decisions 6.1): before the first byte leaves the house.
+func (s *Server) noteRead(r *http.Request, kind event.Kind, record uuid.UUID) error {
+	a := actorOf(r)
+	if !a.Has(access.Auditor, access.Reader, access.Administrator) {
+		return nil
+	}
+	return s.p.DB.InTx(r.Context(), a.Tenant, func(tx pgx.Tx) error {
+		return s.p.Facts.AppendAccess(r.Context(), tx, a, s.o.Now(), event.Fact{Kind: kind, Record: record})
+	})
+}

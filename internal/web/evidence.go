@@ -1,0 +1,264 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"evb/internal/audit"
+	"evb/internal/event"
+	"evb/internal/export"
+	"evb/internal/fault"
+	"evb/internal/preservation"
+)
+
+func (s *Server) getEvidence(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	e, err := s.p.Preservation.EvidenceOf(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newEvidenceView(e))
+}
+
+func (s *Server) getEvidenceRecord(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	version, err := queryID(r, "archive_version")
+	if err != nil {
+		return err
+	}
+	der, err := s.p.Preservation.Record(r.Context(), actorOf(r), id, version)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="`+id.String()+`.er"`)
+	w.Header().Set("Content-Length", strconv.Itoa(len(der)))
+	_, err = w.Write(der)
+	return err
+}
+
+func (s *Server) getSeals(w http.ResponseWriter, r *http.Request) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	below := 0
+	if cursor != "" {
+		if below, err = strconv.Atoi(cursor); err != nil || below < 1 {
+			return fault.New("parameter-invalid", "name", "cursor", "value", cursor)
+		}
+	}
+	seals, err := s.p.Preservation.Seals(r.Context(), actorOf(r), below, limit)
+	if err != nil {
+		return err
+	}
+	next := ""
+	if len(seals) == limit {
+		next = strconv.Itoa(seals[limit-1].Number)
+	}
+	return writeJSON(w, http.StatusOK, newList(seals, newSealView, next, nil))
+}
+
+func (s *Server) getSeal(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	seal, err := s.p.Preservation.Seal(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newSealView(seal))
+}
+
+type sealReportView struct {
+	Seals           []sealView `json:"seals"`
+	Documents       int        `json:"documents"`
+	ArchiveVersions int        `json:"archive_versions"`
+	Waiting         bool       `json:"waiting"`
+	Until           *time.Time `json:"until"`
+}
+
+// postSeal seals what is open and answers when it is sealed (decisions 5.6).
+func (s *Server) postSeal(w http.ResponseWriter, r *http.Request) error {
+	report, err := s.p.Preservation.SealNow(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, sealReportView{
+		Seals: mapped(report.Seals, newSealView), Documents: report.Documents, ArchiveVersions: report.ArchiveVersions,
+		Waiting: report.Waiting, Until: timeOrNil(report.Until),
+	})
+}
+
+type sealStatusView struct {
+	Policy     string             `json:"policy"`
+	At         time.Time          `json:"at"`
+	Open       int                `json:"open"`
+	Oldest     *time.Time         `json:"oldest"`
+	NextClose  *time.Time         `json:"next_close"`
+	InIntake   int                `json:"in_intake"`
+	Unpacked   int                `json:"unpacked"`
+	Algorithms []algorithmUseView `json:"algorithms"`
+	Unfinished []sealView         `json:"unfinished"`
+	LastSeal   *sealView          `json:"last_seal"`
+	Heads      []headView         `json:"heads"`
+}
+
+type algorithmUseView struct {
+	Hash             string     `json:"hash"`
+	Signature        string     `json:"signature"`
+	TSA              string     `json:"tsa"`
+	Signer           string     `json:"signer"`
+	Seals            int        `json:"seals"`
+	Leaves           int        `json:"leaves"`
+	HashUntil        *time.Time `json:"hash_until"`
+	SignatureUntil   *time.Time `json:"signature_until"`
+	CertificateUntil *time.Time `json:"certificate_until"`
+	RenewBefore      *time.Time `json:"renew_before"`
+}
+
+type headView struct {
+	Stream    event.Stream `json:"stream"`
+	Seq       int64        `json:"seq"`
+	WrittenAt time.Time    `json:"written_at"`
+	OpenTail  int64        `json:"open_tail"`
+}
+
+func (s *Server) getSealStatus(w http.ResponseWriter, r *http.Request) error {
+	st, err := s.p.Preservation.Status(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	v := sealStatusView{
+		Policy: st.Policy, At: st.At, Open: st.Open, Oldest: timeOrNil(st.Oldest), NextClose: timeOrNil(st.NextClose), InIntake: st.InIntake,
+		Unpacked: st.Unpacked, Unfinished: mapped(st.Unfinished, newSealView),
+		Algorithms: mapped(st.Seals, func(u preservation.AlgorithmUse) algorithmUseView {
+			return algorithmUseView{
+				Hash: string(u.Hash), Signature: u.Signature, TSA: u.TSA, Signer: u.Signer, Seals: u.Seals, Leaves: u.Leaves, HashUntil: timeOrNil(u.HashUntil),
+				SignatureUntil: timeOrNil(u.SignatureUntil), CertificateUntil: timeOrNil(u.CertificateUntil), RenewBefore: timeOrNil(u.RenewBefore),
+			}
+		}),
+		Heads: mapped(st.Heads, func(h preservation.HeadInfo) headView {
+			return headView{Stream: h.Stream, Seq: h.Seq, WrittenAt: h.WrittenAt.UTC(), OpenTail: h.Tail}
+		}),
+	}
+	if st.LastSeal != nil {
+		last := newSealView(*st.LastSeal)
+		v.LastSeal = &last
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+// getExport answers the evidence package as a tar stream. It is complete on
+// disk before the first byte is sent, so that an error is a problem and not
+// half a file.
+func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
+	if f := r.URL.Query().Get("format"); f != "" && f != "package" {
+		return fault.New("parameter-invalid", "name", "format", "value", f)
+	}
+	var q export.Request
+	var err error
+	if q.Dokument, err = queryID(r, "dokument"); err != nil {
+		return err
+	}
+	if q.Vorgang, err = queryID(r, "vorgang"); err != nil {
+		return err
+	}
+	if q.Akte, err = queryID(r, "akte"); err != nil {
+		return err
+	}
+	if q.Seal, err = queryBool(r, "seal"); err != nil {
+		return err
+	}
+	q.Reason = r.URL.Query().Get("reason")
+	p, err := s.p.Export.Prepare(r.Context(), actorOf(r), q)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			s.log.WarnContext(r.Context(), "export package left behind", "err", err)
+		}
+	}()
+	h := w.Header()
+	h.Set("Content-Type", "application/x-tar")
+	h.Set("Content-Disposition", `attachment; filename="`+p.Report.Name+`.tar"`)
+	h.Set("Evb-Pending", strconv.Itoa(p.Report.Pending))
+	h.Set("Evb-Records", strconv.Itoa(p.Report.Records))
+	h.Set("Evb-Package", p.Report.ID.String())
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	return p.WriteTar(r.Context(), w)
+}
+
+// auditFilter reads the filter of the log.
+func auditFilter(r *http.Request) (f audit.Filter, err error) {
+	q := r.URL.Query()
+	f = audit.Filter{Stream: event.Stream(q.Get("stream")), Kind: q.Get("kind"), Actor: q.Get("actor"), RequestID: q.Get("request_id")}
+	if f.Record, err = queryID(r, "record"); err != nil {
+		return
+	}
+	if f.Subject, err = queryID(r, "subject"); err != nil {
+		return
+	}
+	if f.From, err = queryTime(r, "from"); err != nil {
+		return
+	}
+	f.To, err = queryTime(r, "to")
+	return
+}
+
+func (s *Server) getAudit(w http.ResponseWriter, r *http.Request) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	f, err := auditFilter(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Audit.List(r.Context(), actorOf(r), f, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, func(e audit.Entry) audit.Entry { return e }, p.NextCursor, nil))
+}
+
+// getAuditExport writes the whole selection as CSV or JSON.
+func (s *Server) getAuditExport(w http.ResponseWriter, r *http.Request) error {
+	f, err := auditFilter(r)
+	if err != nil {
+		return err
+	}
+	format, media := audit.CSV, "text/csv; charset=utf-8"
+	switch v := r.URL.Query().Get("format"); v {
+	case "", "csv":
+	case "json":
+		format, media = audit.JSON, "application/json"
+	default:
+		return fault.New("parameter-invalid", "name", "format", "value", v)
+	}
+	w.Header().Set("Content-Type", media)
+	w.Header().Set("Content-Disposition", `attachment; filename="protokoll.`+string(format)+`"`)
+	_, err = s.p.Audit.Export(r.Context(), actorOf(r), f, format, w)
+	return err
+}
+
+// getAuditVerify recomputes the whole log.
+func (s *Server) getAuditVerify(w http.ResponseWriter, r *http.Request) error {
+	report, err := s.p.Audit.Verify(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, report)
+}

@@ -1,0 +1,194 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+	"evb/internal/idempotency"
+	"evb/internal/postgres"
+
+	"github.com/jackc/pgx/v5"
+)
+
+type healthView struct {
+	State   string `json:"state"`
+	Version string `json:"version,omitempty"`
+	Parts   []Part `json:"parts"`
+}
+
+// getHealth says that the process lives, and how its parts are: always 200, so
+// that nobody restarts a process because another one is away.
+func (s *Server) getHealth(w http.ResponseWriter, r *http.Request) error {
+	v := healthView{State: "ok", Version: s.o.Version, Parts: []Part{}}
+	if s.p.Health != nil {
+		v.Parts = append(v.Parts, s.p.Health(r.Context())...)
+	}
+	for _, p := range v.Parts {
+		if p.State != "ok" {
+			v.State = "degraded"
+		}
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+// getReady says whether requests can be served now.
+func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
+	ready := s.p.Ready
+	if ready == nil {
+		ready = s.p.DB.Ping
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	if err := ready(ctx); err != nil {
+		if _, ok := fault.As(err); ok {
+			return err
+		}
+		return fault.Wrap(err, "not-ready")
+	}
+	return writeJSON(w, http.StatusOK, healthView{State: "ok", Parts: []Part{}})
+}
+
+func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) error {
+	s.metricsHandler().ServeHTTP(w, r)
+	return nil
+}
+
+// CheckReport is what `evb check` tells.
+type CheckReport struct {
+	Checked  []Checked `json:"checked"`
+	Findings []Finding `json:"findings"`
+}
+
+// Checked is one part that was compared.
+type Checked struct {
+	Part  string `json:"part"`
+	Count int64  `json:"count"`
+}
+
+// Finding is something that is not as it should be.
+type Finding struct {
+	Part     string            `json:"part,omitempty"`
+	Code     string            `json:"code"`
+	Params   map[string]string `json:"params,omitempty"`
+	DE       string            `json:"de"`
+	EN       string            `json:"en"`
+	Harmless bool              `json:"harmless"`
+}
+
+func finding(part, code string, params map[string]string, harmless bool) Finding {
+	return Finding{Part: part, Code: code, Params: params, DE: fault.Text("de", code, params), EN: fault.Text("en", code, params), Harmless: harmless}
+}
+
+// postCheck compares Postgres, bucket and index, as far as this process has
+// them.
+func (s *Server) postCheck(w http.ResponseWriter, r *http.Request) error {
+	v := CheckReport{Checked: []Checked{}, Findings: []Finding{}}
+	a := actorOf(r)
+	blobs, err := s.p.Blobs.Check(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	for _, f := range blobs {
+		v.Findings = append(v.Findings, finding("bucket", f.Code, f.Params, false))
+	}
+	v.Checked = append(v.Checked, Checked{Part: "bucket"})
+	evidence, err := s.p.Preservation.Check(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	for _, f := range evidence {
+		v.Findings = append(v.Findings, finding("evidence", f.Code, f.Params, f.Harmless))
+	}
+	v.Checked = append(v.Checked, Checked{Part: "evidence"})
+	if s.p.Index != nil {
+		found, n, err := s.p.Index.Check(r.Context(), a)
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			v.Findings = append(v.Findings, finding("index", f.Code, f.Params, false))
+		}
+		v.Checked = append(v.Checked, Checked{Part: "index", Count: int64(n)})
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+func (s *Server) getIndex(w http.ResponseWriter, r *http.Request) error {
+	st, err := s.p.Index.StateOf(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, st)
+}
+
+func (s *Server) postRebuild(w http.ResponseWriter, r *http.Request) error {
+	if err := s.p.Index.Rebuild(r.Context(), actorOf(r)); err != nil {
+		return err
+	}
+	st, err := s.p.Index.StateOf(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/api/v1/index")
+	return writeJSON(w, http.StatusAccepted, st)
+}
+
+// make makes something and gives its row version, its view and its address.
+type maker func(ctx context.Context, a access.Actor, body []byte) (rowVersion int64, view any, location string, err error)
+
+// creating answers a POST that makes something from JSON. With an
+// Idempotency-Key a repetition gets the first answer.
+func (s *Server) creating(w http.ResponseWriter, r *http.Request, use maker) error {
+	key, err := keyOf(r, false)
+	if err != nil {
+		return err
+	}
+	var body json.RawMessage
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	a, digest := actorOf(r), keyDigest(key, []byte(r.Method+" "+r.URL.Path), body)
+	if key != "" {
+		first, err := s.look(r.Context(), a, key, digest)
+		if err != nil {
+			return err
+		}
+		if first != nil {
+			w.Header().Set("Idempotent-Replayed", "true")
+			return writeJSON(w, first.Status, first.Response)
+		}
+	}
+	version, view, location, err := use(r.Context(), a, body)
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		if err := s.keep(r.Context(), a, key, digest, view); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Location", location)
+	return writeVersioned(w, http.StatusCreated, version, view)
+}
+
+func (s *Server) look(ctx context.Context, a access.Actor, key string, digest [32]byte) (first *idempotency.Answer, err error) {
+	err = s.p.DB.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		first, err = idempotency.Look(ctx, q, a, key, digest)
+		return err
+	})
+	return first, err
+}
+
+func (s *Server) keep(ctx context.Context, a access.Actor, key string, digest [32]byte, view any) error {
+	body, err := json.Marshal(view)
+	if err != nil {
+		return err
+	}
+	return s.p.DB.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		return idempotency.Keep(ctx, tx, a, key, digest, idempotency.Answer{Status: http.StatusCreated, Response: body})
+	})
+}

@@ -1,0 +1,227 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"evb/internal/access"
+	"evb/internal/fault"
+	"evb/internal/postkorb"
+)
+
+func (s *Server) getPostkoerbe(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.p.Postkoerbe.Postkoerbe(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(list, newPostkorbView, "", count(len(list))))
+}
+
+// getTargets lists every Postkorb that something can be forwarded to, without
+// counts.
+func (s *Server) getTargets(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.p.Postkoerbe.Targets(r.Context(), actorOf(r))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(list, newPostkorbView, "", count(len(list))))
+}
+
+func (s *Server) getPostkorb(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Postkoerbe.Postkorb(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newPostkorbView(p))
+}
+
+func (s *Server) getItems(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	f := postkorb.Filter{State: postkorb.State(r.URL.Query().Get("state"))}
+	if f.DueBefore, err = queryTime(r, "due_before"); err != nil {
+		return err
+	}
+	p, err := s.p.Postkoerbe.Items(r.Context(), actorOf(r), id, f, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newItemView, p.NextCursor, &p.Total))
+}
+
+func (s *Server) getSent(w http.ResponseWriter, r *http.Request) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Postkoerbe.Sent(r.Context(), actorOf(r), cursor, limit)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newItemView, p.NextCursor, &p.Total))
+}
+
+func (s *Server) getDokumentItems(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.dokument(r)
+	if err != nil {
+		return err
+	}
+	items, err := s.p.Postkoerbe.ItemsOf(r.Context(), actorOf(r), d.ID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(items, newItemView, "", count(len(items))))
+}
+
+func (s *Server) getItem(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	i, err := s.p.Postkoerbe.Item(r.Context(), actorOf(r), id)
+	return itemAnswer(w, i, err)
+}
+
+func itemAnswer(w http.ResponseWriter, i postkorb.Item, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, i.RowVersion, newItemView(i))
+}
+
+func (s *Server) getWhy(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	steps, err := s.p.Postkoerbe.WhyOf(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	v := whyView{ItemID: id, Steps: mapped(steps, newWhyStepView)}
+	if len(steps) > 0 {
+		v.Code, v.Text, v.Params = whyCode(steps[0].Why), newWhyText(steps[0].Why), steps[0].Why.Params
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+// act is the shape of acts that need nothing but the item.
+type act func(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64) (postkorb.Item, error)
+
+func (s *Server) act(use act) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, version, _, err := change[struct{}](r)
+		if err != nil {
+			return err
+		}
+		i, err := use(r.Context(), actorOf(r), id, version)
+		return itemAnswer(w, i, err)
+	}
+}
+
+// forwardBody names a Postkorb, a person (login or id), or both.
+type forwardBody struct {
+	PostkorbID *uuid.UUID `json:"postkorb_id,omitempty"`
+	Postkorb   string     `json:"postkorb,omitempty"` // its name, instead of the id
+	User       string     `json:"user,omitempty"`
+	DueAt      *time.Time `json:"due_at,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+}
+
+func (s *Server) forwardItem(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[forwardBody](r)
+	if err != nil {
+		return err
+	}
+	var to postkorb.To
+	if to.Postkorb, err = s.postkorbID(r, body.PostkorbID, body.Postkorb); err != nil {
+		return err
+	}
+	if to.User, err = s.userID(r, body.User); err != nil {
+		return err
+	}
+	if body.DueAt != nil {
+		to.Due = body.DueAt.UTC()
+	}
+	i, err := s.p.Postkoerbe.Forward(r.Context(), actorOf(r), id, version, to, body.Reason)
+	return itemAnswer(w, i, err)
+}
+
+func (s *Server) returnItem(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[reasonBody](r)
+	if err != nil {
+		return err
+	}
+	i, err := s.p.Postkoerbe.Return(r.Context(), actorOf(r), id, version, body.Reason)
+	return itemAnswer(w, i, err)
+}
+
+// followUpBody: a moment, or a date, which means 06:00 local time.
+type followUpBody struct {
+	DueAt  *time.Time `json:"due_at,omitempty"`
+	DueOn  *date      `json:"due_on,omitempty"`
+	Reason string     `json:"reason"`
+}
+
+func (s *Server) followUpItem(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[followUpBody](r)
+	if err != nil {
+		return err
+	}
+	var due time.Time
+	switch {
+	case body.DueAt != nil:
+		due = body.DueAt.UTC()
+	case body.DueOn != nil && !body.DueOn.IsZero():
+		if due, err = s.morning(r, body.DueOn.Time); err != nil {
+			return err
+		}
+	default:
+		return fault.New("field-required", "field", "due_at").With("/due_at", "field-required", "field", "due_at")
+	}
+	i, err := s.p.Postkoerbe.FollowUp(r.Context(), actorOf(r), id, version, due, body.Reason)
+	return itemAnswer(w, i, err)
+}
+
+// doneBody is the body of /done.
+type doneBody struct {
+	Remark string `json:"remark,omitempty"`
+}
+
+func (s *Server) doneItem(w http.ResponseWriter, r *http.Request) error {
+	id, version, body, err := change[doneBody](r)
+	if err != nil {
+		return err
+	}
+	i, err := s.p.Postkoerbe.Done(r.Context(), actorOf(r), id, version, body.Remark)
+	return itemAnswer(w, i, err)
+}
+
+func (s *Server) getExplain(w http.ResponseWriter, r *http.Request) error {
+	object, err := parseID(r.URL.Query().Get("object"))
+	if err != nil {
+		return err
+	}
+	user := r.URL.Query().Get("user")
+	if user == "" {
+		user = actorOf(r).Login
+	}
+	e, err := s.p.Lists.Explain(r.Context(), actorOf(r), user, object)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, explanationView{User: e.User, Object: e.Object, Sees: e.Sees, Changes: e.Changes, Rules: mapped(e.Rules, newRuleView)})
+}

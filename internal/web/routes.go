@@ -1,0 +1,161 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"evb/internal/audit"
+	"evb/internal/fault"
+	"evb/internal/find"
+	"evb/internal/indexing"
+	"evb/internal/intake"
+	"evb/internal/org"
+	"evb/internal/scan"
+	"evb/internal/web/problem"
+)
+
+// routes is every address of the program, by who uses it. What stands here
+// with an ID is the API and goes into the OpenAPI document.
+func (s *Server) routes() []route {
+	const v1 = "/api/v1"
+	p := s.p.Postkoerbe
+	paged := []string{"limit", "cursor"}
+	with := func(names ...string) []string { return append(names, paged...) }
+	return append([]route{
+		// Operation
+		{Method: "GET", Path: "/healthz", ID: "health", DE: "Lebenszeichen und Teile des Programms", EN: "Sign of life and parts of the program", Handle: s.getHealth, Open: true, Out: healthView{}},
+		{Method: "GET", Path: "/readyz", ID: "ready", DE: "Bereit für Anfragen", EN: "Ready for requests", Handle: s.getReady, Open: true, Out: healthView{}},
+		{Method: "GET", Path: "/metrics", ID: "metrics", DE: "Messwerte (Prometheus)", EN: "Metrics (Prometheus)", Handle: s.getMetrics, Open: true, OutType: "text/plain"},
+		{Method: "GET", Path: "/api/openapi.json", ID: "openapi", DE: "Diese Beschreibung", EN: "This document", Handle: s.getOpenAPI, Open: true, Out: map[string]any{}},
+		// Who
+		{Method: "POST", Path: v1 + "/login", ID: "login", DE: "Anmelden", EN: "Sign in", Handle: s.postLogin, Login: true, In: loginBody{}, Status: http.StatusNoContent},
+		{Method: "POST", Path: v1 + "/logout", ID: "logout", DE: "Abmelden", EN: "Sign out", Handle: s.postLogout, Login: true, Status: http.StatusNoContent},
+		{Method: "GET", Path: v1 + "/me", ID: "me", DE: "Wer ich bin", EN: "Who I am", Handle: s.getMe, Out: meView{}},
+		{Method: "POST", Path: v1 + "/tokens", ID: "createToken", DE: "API-Token ausstellen", EN: "Make an API token", Handle: s.postToken, In: tokenBody{}, Out: tokenView{}, Status: http.StatusCreated},
+		{Method: "DELETE", Path: v1 + "/tokens/{id}", ID: "revokeToken", DE: "API-Token sperren", EN: "Revoke an API token", Handle: s.deleteToken, Status: http.StatusNoContent},
+		{Method: "GET", Path: v1 + "/users", ID: "users", DE: "Personen und Dienstkonten", EN: "Users", Handle: s.getUsers, Out: list[org.User]{}},
+		{Method: "GET", Path: v1 + "/units", ID: "units", DE: "Organisationseinheiten", EN: "Org units", Handle: s.getUnits, Out: list[org.Unit]{}},
+		{Method: "GET", Path: v1 + "/access/explain", ID: "explain", DE: "Warum jemand etwas sieht oder nicht", EN: "Why somebody sees something or not", Handle: s.getExplain, Query: []string{"user", "object"}, Out: explanationView{}},
+		{Method: "GET", Path: v1 + "/events", ID: "events", DE: "Laufende Hinweise (SSE)", EN: "Live hints (SSE)", Handle: s.getEvents, Class: events, OutType: "text/event-stream"},
+		// Dokumente
+		{Method: "POST", Path: v1 + "/dokumente", ID: "createDokument", DE: "Dokument einreichen", EN: "Submit a Dokument", Handle: s.postDokument, Class: upload, InType: "multipart/form-data", Out: intake.Receipt{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/dokumente", ID: "dokumente", DE: "Dokumente", EN: "Dokumente", Handle: s.getDokumente, Query: with("vorgang_id", "akte_id", "batch_uuid", "unfiled", "state", "count"), Out: list[dokumentView]{}},
+		{Method: "GET", Path: v1 + "/dokumente/{id}", ID: "dokument", DE: "Ein Dokument", EN: "One Dokument", Handle: s.getDokument, Out: dokumentView{}},
+		{Method: "PATCH", Path: v1 + "/dokumente/{id}", ID: "changeDokument", DE: "Angaben ändern", EN: "Change metadata", Handle: s.patchDokument, In: dokumentPatch{}, Out: dokumentView{}, IfMatch: true},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/content", ID: "content", DE: "Inhalt, unverändert", EN: "Content, unchanged", Handle: s.getContent, Class: download, Query: []string{"version", "file", "download"}, OutType: "application/octet-stream"},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/text", ID: "text", DE: "Text", EN: "Text", Handle: s.getText, Class: download, Query: []string{"version"}, OutType: "text/plain"},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/pages/{n:[0-9]+}.png", ID: "page", DE: "Bild einer Seite", EN: "Image of a page", Handle: s.getPage, Class: download, Query: []string{"version"}, OutType: "image/png"},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/versions", ID: "versions", DE: "Versionen", EN: "Versions", Handle: s.getVersions, Out: list[versionView]{}},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/history", ID: "history", DE: "Verlauf", EN: "History", Handle: s.getHistory, Out: list[historyView]{}},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/items", ID: "dokumentItems", DE: "Wo es liegt", EN: "Where it lies", Handle: s.getDokumentItems, Out: list[itemView]{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/file", ID: "file", DE: "Zum Vorgang nehmen", EN: "File to a Vorgang", Handle: s.postFile, In: fileBody{}, Out: dokumentView{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/move", ID: "move", DE: "Umlegen, mit Begründung", EN: "Move, with a reason", Handle: s.postMove, In: fileBody{}, Out: dokumentView{}},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/evidence", ID: "evidence", DE: "Stand des Nachweises", EN: "State of the evidence", Handle: s.getEvidence, Out: evidenceView{}},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/evidence-record", ID: "evidenceRecord", DE: "Evidence Record (RFC 4998, DER)", EN: "Evidence record (RFC 4998, DER)", Handle: s.getEvidenceRecord, Query: []string{"archive_version"}, OutType: "application/octet-stream"},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/signatures", ID: "signatures", DE: "Prüfberichte zu Signaturen", EN: "Signature reports", Handle: s.getSignatures, Out: list[json.RawMessage]{}},
+		// Batches, quarantine
+		{Method: "POST", Path: v1 + "/batches", ID: "createBatch", DE: "Stapel anmelden", EN: "Announce a batch", Handle: s.postBatch, Class: upload, InType: "multipart/form-data", Out: scan.Book{}, Status: http.StatusCreated, Key: keyObligatory},
+		{Method: "GET", Path: v1 + "/batches", ID: "batches", DE: "Stapel", EN: "Batches", Handle: s.getBatches, Query: with("state"), Out: list[scan.Book]{}},
+		{Method: "GET", Path: v1 + "/batches/{id}", ID: "batch", DE: "Buch eines Stapels", EN: "Book of a batch", Handle: s.getBatch, Out: scan.Book{}},
+		{Method: "PUT", Path: v1 + "/batches/{id}/files/{name}", ID: "putBatchFile", DE: "Datei oder Stück davon (Content-Range)", EN: "A file or a piece of it (Content-Range)", Handle: s.putBatchFile, Class: upload, InType: "application/octet-stream", Out: scan.Upload{}},
+		{Method: "GET", Path: v1 + "/batches/{id}/files/{name}", ID: "batchFile", DE: "Stand des Hochladens (auch HEAD: Upload-Offset)", EN: "How far the upload is (HEAD: Upload-Offset)", Handle: s.headBatchFile, Out: scan.Upload{}},
+		{Method: "POST", Path: v1 + "/batches/{id}/submit", ID: "submitBatch", DE: "Stapel übergeben", EN: "Submit a batch", Handle: s.submitBatch, Out: scan.Book{}, Status: http.StatusAccepted},
+		{Method: "GET", Path: v1 + "/quarantine", ID: "quarantine", DE: "Quarantäne", EN: "Quarantine", Handle: s.getQuarantine, Query: with("batch_uuid", "state"), Out: list[quarantineView]{}},
+		{Method: "GET", Path: v1 + "/quarantine/{id}", ID: "quarantined", DE: "Ein Eintrag", EN: "One entry", Handle: s.getQuarantined, Out: quarantineView{}},
+		{Method: "POST", Path: v1 + "/quarantine/{id}/retry", ID: "retryQuarantined", DE: "Erneut versuchen", EN: "Try again", Handle: s.retryQuarantined, In: reasonBody{}, Out: quarantineView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/quarantine/{id}/release", ID: "releaseQuarantined", DE: "Freigeben, mit Begründung", EN: "Release, with a reason", Handle: s.releaseQuarantined, In: reasonBody{}, Out: quarantineView{}, IfMatch: true},
+		// Aktenplan, Akten, Vorgänge
+		{Method: "GET", Path: v1 + "/aktenplan", ID: "aktenplan", DE: "Aktenplan", EN: "Aktenplan", Handle: s.getAktenplan, Out: list[nodeView]{}},
+		{Method: "GET", Path: v1 + "/aktenplan/{id}/akten", ID: "einheitAkten", DE: "Akten einer Aktenplaneinheit", EN: "Akten of an Aktenplaneinheit", Handle: s.getEinheitAkten, Query: paged, Out: list[akteView]{}},
+		{Method: "GET", Path: v1 + "/akten", ID: "akten", DE: "Akten", EN: "Akten", Handle: s.getAkten, Query: with("aktenzeichen", "subject", "lifecycle", "unit", "aktenplaneinheit_id"), Out: list[akteView]{}},
+		{Method: "POST", Path: v1 + "/akten", ID: "createAkte", DE: "Akte anlegen", EN: "Make an Akte", Handle: s.postAkte, In: akteBody{}, Out: akteView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/akten/{id}", ID: "akte", DE: "Eine Akte", EN: "One Akte", Handle: s.getAkte, Out: akteView{}},
+		{Method: "PATCH", Path: v1 + "/akten/{id}", ID: "changeAkte", DE: "Akte ändern", EN: "Change an Akte", Handle: s.patchAkte, In: patchBody{}, Out: akteView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/akten/{id}/close", ID: "closeAkte", DE: "Akte schließen", EN: "Close an Akte", Handle: s.closeAkte, In: reasonBody{}, Out: akteView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/akten/{id}/reopen", ID: "reopenAkte", DE: "Akte wieder öffnen", EN: "Reopen an Akte", Handle: s.reopenAkte, In: reasonBody{}, Out: akteView{}, IfMatch: true},
+		{Method: "GET", Path: v1 + "/akten/{id}/vorgaenge", ID: "akteVorgaenge", DE: "Vorgänge einer Akte", EN: "Vorgänge of an Akte", Handle: s.getAkteVorgaenge, Query: paged, Out: list[vorgangView]{}},
+		{Method: "POST", Path: v1 + "/akten/{id}/vorgaenge", ID: "createAkteVorgang", DE: "Vorgang in einer Akte anlegen", EN: "Make a Vorgang in an Akte", Handle: s.postAkteVorgang, In: vorgangBody{}, Out: vorgangView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/akten/{id}/history", ID: "akteHistory", DE: "Verlauf einer Akte", EN: "History of an Akte", Handle: s.getHistory, Out: list[historyView]{}},
+		{Method: "GET", Path: v1 + "/vorgaenge", ID: "vorgaenge", DE: "Vorgänge (einer Akte)", EN: "Vorgänge (of an Akte)", Handle: s.getVorgaenge, Query: with("akte_id"), Out: list[vorgangView]{}},
+		{Method: "POST", Path: v1 + "/vorgaenge", ID: "createVorgang", DE: "Vorgang anlegen", EN: "Make a Vorgang", Handle: s.postVorgang, In: vorgangBody{}, Out: vorgangView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/vorgaenge/{id}", ID: "vorgang", DE: "Ein Vorgang", EN: "One Vorgang", Handle: s.getVorgang, Out: vorgangView{}},
+		{Method: "PATCH", Path: v1 + "/vorgaenge/{id}", ID: "changeVorgang", DE: "Vorgang ändern", EN: "Change a Vorgang", Handle: s.patchVorgang, In: patchBody{}, Out: vorgangView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/vorgaenge/{id}/close", ID: "closeVorgang", DE: "Vorgang schließen (z. d. A.)", EN: "Close a Vorgang", Handle: s.closeVorgang, In: reasonBody{}, Out: vorgangView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/vorgaenge/{id}/reopen", ID: "reopenVorgang", DE: "Vorgang wieder öffnen", EN: "Reopen a Vorgang", Handle: s.reopenVorgang, In: reasonBody{}, Out: vorgangView{}, IfMatch: true},
+		{Method: "GET", Path: v1 + "/vorgaenge/{id}/dokumente", ID: "vorgangDokumente", DE: "Dokumente eines Vorgangs", EN: "Dokumente of a Vorgang", Handle: s.getVorgangDokumente, Query: paged, Out: list[dokumentView]{}},
+		{Method: "GET", Path: v1 + "/vorgaenge/{id}/history", ID: "vorgangHistory", DE: "Verlauf eines Vorgangs", EN: "History of a Vorgang", Handle: s.getHistory, Out: list[historyView]{}},
+		// Postkörbe
+		{Method: "GET", Path: v1 + "/postkoerbe", ID: "postkoerbe", DE: "Meine Postkörbe", EN: "My Postkörbe", Handle: s.getPostkoerbe, Out: list[postkorbView]{}},
+		{Method: "GET", Path: v1 + "/postkoerbe/{id}", ID: "postkorb", DE: "Ein Postkorb", EN: "One Postkorb", Handle: s.getPostkorb, Out: postkorbView{}},
+		{Method: "GET", Path: v1 + "/postkoerbe/{id}/items", ID: "items", DE: "Einträge eines Postkorbs", EN: "Items of a Postkorb", Handle: s.getItems, Query: with("state", "due_before"), Out: list[itemView]{}},
+		{Method: "GET", Path: v1 + "/forward-targets", ID: "forwardTargets", DE: "Wohin weitergeleitet werden kann", EN: "Where one can forward to", Handle: s.getTargets, Out: list[postkorbView]{}},
+		{Method: "GET", Path: v1 + "/sent", ID: "sent", DE: "Was ich weitergegeben habe", EN: "What I have sent on", Handle: s.getSent, Query: paged, Out: list[itemView]{}},
+		{Method: "GET", Path: v1 + "/items/{id}", ID: "item", DE: "Ein Eintrag", EN: "One item", Handle: s.getItem, Out: itemView{}},
+		{Method: "GET", Path: v1 + "/items/{id}/why", ID: "why", DE: "Warum es hier liegt", EN: "Why it is here", Handle: s.getWhy, Out: whyView{}},
+		{Method: "POST", Path: v1 + "/items/{id}/open", ID: "openItem", DE: "Öffnen", EN: "Open", Handle: s.act(p.Open), Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/claim", ID: "claimItem", DE: "Übernehmen", EN: "Claim", Handle: s.act(p.Claim), Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/forward", ID: "forwardItem", DE: "Weiterleiten", EN: "Forward", Handle: s.forwardItem, In: forwardBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/return", ID: "returnItem", DE: "Zurückgeben, mit Begründung", EN: "Return, with a reason", Handle: s.returnItem, In: reasonBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/follow-up", ID: "followUpItem", DE: "Auf Wiedervorlage legen", EN: "Set a follow-up", Handle: s.followUpItem, In: followUpBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/done", ID: "doneItem", DE: "Erledigen", EN: "Done", Handle: s.doneItem, In: doneBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/undo", ID: "undoItem", DE: "Rückgängig machen", EN: "Undo", Handle: s.act(p.Undo), Out: itemView{}, IfMatch: true},
+		// Search
+		{Method: "GET", Path: v1 + "/search", ID: "search", DE: "Suchen", EN: "Search", Handle: s.getSearch, Off: s.p.Find == nil, Query: with("q", "document_type", "unit", "year", "aktenzeichen", "state", "akte_id", "vorgang_id", "sort", "exact"), Out: find.Page{}},
+		{Method: "GET", Path: v1 + "/suggest", ID: "suggest", DE: "Vorschläge beim Tippen", EN: "Suggestions", Handle: s.getSuggest, Off: s.p.Find == nil, Query: []string{"q", "n"}, Out: suggestView{}},
+		// Evidence, auditors, operators
+		{Method: "GET", Path: v1 + "/export", ID: "export", DE: "Nachweispaket (tar)", EN: "Evidence package (tar)", Handle: s.getExport, Class: download, Query: []string{"dokument", "vorgang", "akte", "seal", "format", "reason"}, OutType: "application/x-tar"},
+		{Method: "GET", Path: v1 + "/seals", ID: "seals", DE: "Siegel", EN: "Seals", Handle: s.getSeals, Query: paged, Out: list[sealView]{}},
+		{Method: "POST", Path: v1 + "/seals", ID: "sealNow", DE: "Jetzt versiegeln", EN: "Seal now", Handle: s.postSeal, Class: download, Out: sealReportView{}},
+		{Method: "GET", Path: v1 + "/seals/status", ID: "sealStatus", DE: "Worauf die Nachweise beruhen", EN: "What the evidence rests on", Handle: s.getSealStatus, Out: sealStatusView{}},
+		{Method: "GET", Path: v1 + "/seals/{id}", ID: "seal", DE: "Ein Siegel", EN: "One seal", Handle: s.getSeal, Out: sealView{}},
+		{Method: "GET", Path: v1 + "/audit", ID: "audit", DE: "Protokoll", EN: "Log", Handle: s.getAudit, Query: with("stream", "kind", "record", "subject", "actor", "from", "to", "request_id"), Out: list[audit.Entry]{}},
+		{Method: "GET", Path: v1 + "/audit/export", ID: "auditExport", DE: "Protokoll als CSV oder JSON", EN: "Log as CSV or JSON", Handle: s.getAuditExport, Class: download, Query: []string{"stream", "kind", "record", "subject", "actor", "from", "to", "request_id", "format"}, OutType: "text/csv"},
+		{Method: "GET", Path: v1 + "/audit/verify", ID: "auditVerify", DE: "Protokoll nachrechnen", EN: "Verify the log", Handle: s.getAuditVerify, Class: download, Out: audit.Report{}},
+		{Method: "POST", Path: v1 + "/check", ID: "check", DE: "Datenbank, Speicher und Index vergleichen", EN: "Compare database, storage and index", Handle: s.postCheck, Class: download, Out: CheckReport{}},
+		{Method: "GET", Path: v1 + "/index", ID: "index", DE: "Stand des Suchindexes", EN: "State of the search index", Handle: s.getIndex, Off: s.p.Index == nil, Out: indexing.State{}},
+		{Method: "POST", Path: v1 + "/index/rebuild", ID: "rebuildIndex", DE: "Suchindex neu aufbauen", EN: "Rebuild the search index", Handle: s.postRebuild, Off: s.p.Index == nil, Out: indexing.State{}, Status: http.StatusAccepted},
+	}, s.pages()...)
+}
+
+// pages are the addresses for people with a browser.
+func (s *Server) pages() []route {
+	return []route{
+		{Method: "GET", Path: "/problems/", Open: true, Page: true, Handle: s.problemPage},
+		{Method: "GET", Path: "/problems/{code}", Open: true, Page: true, Handle: s.problemPage},
+		{Method: "GET", Path: "/login", Login: true, Page: true, Handle: s.loginPage},
+		{Method: "POST", Path: "/login", Login: true, Page: true, Handle: s.postLoginForm},
+		{Method: "POST", Path: "/logout", Login: true, Page: true, Handle: s.postLogoutForm},
+		{Method: "GET", Path: "/", Page: true, Handle: s.ui.Start},
+		{Method: "GET", Path: "/postkoerbe/{id}", Page: true, Handle: s.withID(s.ui.Postkorb)},
+		{Method: "POST", Path: "/items/{id}/open", Page: true, Handle: s.withID(s.ui.OpenItem)},
+		{Method: "POST", Path: "/items/{id}/{act}", Page: true, Handle: s.withAct(s.ui.Act)},
+		{Method: "GET", Path: "/dokumente/{id}", Page: true, Handle: s.withID(s.ui.Dokument)},
+		{Method: "POST", Path: "/dokumente/{id}/file", Page: true, Handle: s.withID(s.ui.File)},
+		{Method: "GET", Path: "/suche", Page: true, Handle: s.ui.Search},
+	}
+}
+
+func (s *Server) problemPage(w http.ResponseWriter, r *http.Request) error {
+	if !problem.Page(w, pathVar(r, "code")) {
+		return fault.New("route-not-found")
+	}
+	return nil
+}
+
+func (s *Server) withID(page func(http.ResponseWriter, *http.Request, uuid.UUID) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r)
+		if err != nil {
+			return err
+		}
+		return page(w, r, id)
+	}
+}
+
+func (s *Server) withAct(page func(http.ResponseWriter, *http.Request, uuid.UUID, string) error) func(http.ResponseWriter, *http.Request) error {
+	return s.withID(func(w http.ResponseWriter, r *http.Request, id uuid.UUID) error {
+		return page(w, r, id, pathVar(r, "act"))
+	})
+}
