@@ -226,7 +226,7 @@ func (f *Follower) Step(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for _, t := range tenants {
-		n, next, err := f.follow(ctx, t.ID, at, f.engine.Apply)
+		n, next, err := f.follow(ctx, access.System(t.ID, t.Slug), at, f.engine.Apply)
 		if err != nil {
 			return false, fmt.Errorf("tenant %s: %w", t.Slug, err)
 		}
@@ -243,7 +243,8 @@ type applyFunc = func(ctx context.Context, ops []search.Op, cursor []byte) error
 
 // follow takes the next facts of one tenant and gives their number and the
 // place after them.
-func (f *Follower) follow(ctx context.Context, tenant access.Tenant, at place, apply applyFunc) (int, place, error) {
+func (f *Follower) follow(ctx context.Context, a access.Actor, at place, apply applyFunc) (int, place, error) {
+	tenant := a.Tenant
 	start := f.o.Now()
 	var facts []event.Entry
 	var touched touched
@@ -263,7 +264,7 @@ func (f *Follower) follow(ctx context.Context, tenant access.Tenant, at place, a
 	}
 	last := facts[len(facts)-1]
 	next := at.with(tenant, last.Seq)
-	if err := f.put(ctx, tenant, touched, next.encode(), apply); err != nil {
+	if err := f.put(ctx, a, touched, next.encode(), apply); err != nil {
 		return 0, nil, err
 	}
 	until := last.RecordedAt
@@ -278,7 +279,7 @@ func (f *Follower) follow(ctx context.Context, tenant access.Tenant, at place, a
 // put builds the documents, group by group, and applies them; the cursor goes
 // with the last group. A crash between groups leaves some of the documents new
 // and the place old: they are put again.
-func (f *Follower) put(ctx context.Context, tenant access.Tenant, ids touched, cursor []byte, apply applyFunc) error {
+func (f *Follower) put(ctx context.Context, a access.Actor, ids touched, cursor []byte, apply applyFunc) error {
 	group := make([]search.Op, 0, min(len(ids), f.o.GroupDocs))
 	size := 0
 	flush := func(cursor []byte) error {
@@ -295,24 +296,23 @@ func (f *Follower) put(ctx context.Context, tenant access.Tenant, ids touched, c
 		group, size = group[:0], 0
 		return nil
 	}
-	actor := access.System(tenant, "")
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), f.o.GroupDocs)]
 		ids = ids[len(part):]
 		var rows []row
-		err := f.db.Read(ctx, tenant, func(q postgres.Querier) (err error) {
+		err := f.db.Read(ctx, a.Tenant, func(q postgres.Querier) (err error) {
 			rows, err = readRows(ctx, q, part)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		group = append(group, deletions(tenant, part, rows)...)
+		group = append(group, deletions(a.Tenant, part, rows)...)
 		for _, r := range rows {
 			if r.Erased {
 				continue
 			}
-			text, err := f.texts.of(ctx, actor, r)
+			text, err := f.texts.of(ctx, a, r)
 			if err != nil {
 				return fmt.Errorf("text of %s: %w", r.ID, err)
 			}
@@ -321,7 +321,7 @@ func (f *Follower) put(ctx context.Context, tenant access.Tenant, ids touched, c
 					return err
 				}
 			}
-			group = append(group, search.PutOp(r.doc(tenant, text)))
+			group = append(group, search.PutOp(r.doc(a.Tenant, text)))
 			size += len(text)
 		}
 	}

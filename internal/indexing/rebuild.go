@@ -90,7 +90,7 @@ func (f *Follower) Replay(ctx context.Context, cursor []byte, apply func(ctx con
 	if ok {
 		for _, t := range tenants {
 			for {
-				n, next, err := f.follow(ctx, t.ID, at, apply)
+				n, next, err := f.follow(ctx, access.System(t.ID, t.Slug), at, apply)
 				if err != nil {
 					return fmt.Errorf("tenant %s: %w", t.Slug, err)
 				}
@@ -115,7 +115,7 @@ func (f *Follower) Replay(ctx context.Context, cursor []byte, apply func(ctx con
 		}
 	}
 	for _, t := range tenants {
-		if err := f.walk(ctx, t.ID, apply); err != nil {
+		if err := f.walk(ctx, access.System(t.ID, t.Slug), apply); err != nil {
 			return fmt.Errorf("tenant %s: %w", t.Slug, err)
 		}
 	}
@@ -134,11 +134,11 @@ const sqlWalk = `
     ORDER BY d.id LIMIT $2`
 
 // walk puts all Dokumente of a tenant, a page of ids at a time.
-func (f *Follower) walk(ctx context.Context, tenant access.Tenant, apply applyFunc) error {
+func (f *Follower) walk(ctx context.Context, a access.Actor, apply applyFunc) error {
 	after := uuid.Nil
 	for {
 		var ids touched
-		err := f.db.Read(ctx, tenant, func(q postgres.Querier) error {
+		err := f.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 			rows, err := q.Query(ctx, sqlWalk, after, f.o.GroupDocs)
 			if err != nil {
 				return err
@@ -153,7 +153,7 @@ func (f *Follower) walk(ctx context.Context, tenant access.Tenant, apply applyFu
 			return nil
 		}
 		after = ids[len(ids)-1]
-		if err := f.put(ctx, tenant, ids, nil, apply); err != nil {
+		if err := f.put(ctx, a, ids, nil, apply); err != nil {
 			return err
 		}
 	}
