@@ -289,10 +289,10 @@ func stampFault(err error, lost int) error {
 	var failed *tsp.StampError
 	var refused *tsp.RefusedError
 	switch {
+	case errors.Is(err, tsp.ErrLost): // of several authorities one may have charged
+		return fault.Wrap(err, "tsa-lost", "count", lost+1)
 	case errors.As(err, &failed) && failed.Unreachable():
 		return fault.Wrap(err, "tsa-unavailable")
-	case errors.Is(err, tsp.ErrLost):
-		return fault.Wrap(err, "tsa-lost", "count", lost+1)
 	case errors.As(err, &refused):
 		return fault.Wrap(err, "tsa-refused", "reason", refused.Error())
 	case errors.Is(err, tsp.ErrRefused):

@@ -334,15 +334,14 @@ func (w *world) mustCheck() {
 
 // childSetup is what a child process needs to work on the same parts.
 type childSetup struct {
-	DSN string
-	S3  s3.Config
-	TSA string
+	DSN, TSA, Endpoint, Region, Bucket, AccessKey, SecretKey string
 }
 
 func (w *world) childEnv() string {
 	w.t.Helper()
 	cfg := w.s3.Config(false)
-	b, err := json.Marshal(childSetup{DSN: pgtest.AppDSN(pgtest.NameOf(w.db)), S3: s3.Config{Endpoint: cfg.Endpoint, Region: cfg.Region, Bucket: cfg.Bucket, Credential: cfg.Credential}, TSA: w.url})
+	b, err := json.Marshal(childSetup{DSN: pgtest.AppDSN(pgtest.NameOf(w.db)), TSA: w.url, Endpoint: cfg.Endpoint, Region: cfg.Region,
+		Bucket: cfg.Bucket, AccessKey: cfg.Credential.AccessKey, SecretKey: cfg.Credential.SecretKey})
 	must(w.t, err)
 	return workChild + "=" + string(b)
 }
@@ -359,7 +358,7 @@ func workAsChild() error {
 		return err
 	}
 	defer db.Close()
-	store, err := s3.New(c.S3)
+	store, err := s3.New(s3.Config{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket, Credential: s3.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey}})
 	if err != nil {
 		return err
 	}
