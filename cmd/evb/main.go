@@ -8,9 +8,23 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"evb/internal/app"
+	"evb/internal/localstack/s3d"
+	"evb/internal/media"
 )
 
 func main() {
+	// The children that the program starts of itself do nothing else, and
+	// nothing before: the one that reads foreign PDFs must find nothing open.
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case media.ChildCommand:
+			os.Exit(media.ChildMain(os.Args[2:], os.Stdin, os.Stdout))
+		case app.S3ChildCommand:
+			os.Exit(s3d.ChildMain())
+		}
+	}
 	os.Exit(run())
 }
 

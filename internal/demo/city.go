@@ -57,6 +57,9 @@ var people = []person{
 	{login: "fv-bau", name: "Fachverfahren Bauantrag", service: true, roles: []role{{"FB61", access.Service}}},
 }
 
+// ScanOperator hands the demo's batch over.
+const ScanOperator = "e.wolf"
+
 // registry serves the Postkörbe of units without people of their own, and the
 // clearing.
 const registry = "g.roth"

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"evb/internal/akte"
+	"evb/internal/event"
+	"evb/internal/extract"
+	"evb/internal/preservation"
+	"evb/internal/routing"
+	"evb/internal/scan"
+)
+
+// flow is the whole flow on one page: which jobs follow from which fact. They
+// are enqueued in the transaction that states the fact. Subjects are those of
+// the facts: a version for extraction, a Dokument for the rest. The search
+// index has no line: it follows the feed.
+var flow = event.Flow{
+	scan.BatchSubmitted: {scan.Process},
+
+	akte.DokumentReceived:     {extract.Text},
+	akte.DokumentReleased:     {extract.Text},
+	akte.DokumentVersionAdded: {extract.Text},
+
+	akte.DokumentExtracted:        {routing.Decide, preservation.Collect},
+	akte.DokumentExtractionFailed: {routing.Decide, preservation.Collect},
+	routing.DokumentRouted:        {preservation.Collect},
+	akte.DokumentFiled:            {preservation.Collect},
+	akte.DokumentMoved:            {preservation.Collect},
+	akte.VorgangClosed:            {preservation.Collect},
+	akte.AkteClosed:               {preservation.Collect},
+	preservation.SealClosed:       {preservation.Stamp},
+}

@@ -1,0 +1,223 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"evb/internal/access"
+	"evb/internal/config"
+	"evb/internal/demo"
+	"evb/internal/job"
+	"evb/internal/org"
+	"evb/internal/postgres"
+	"evb/internal/routing"
+	"evb/internal/scan"
+	"evb/internal/scan/folder"
+)
+
+// UpOptions are those of `evb up`.
+type UpOptions struct {
+	Config   config.Config
+	Demo     bool
+	Version  string
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	// Ready is called when all parts answer.
+	Ready func(url string) error
+}
+
+// localAdmin is the account of whoever has the data folder.
+const localAdmin = "betrieb"
+
+// Up runs a whole installation on one machine in the folder Config.Local.Dir
+// until ctx ends. A process that was killed left nothing that a new Up would
+// not go on with.
+func Up(ctx context.Context, o UpOptions) (err error) {
+	dir, err := filepath.Abs(o.Config.Local.Dir)
+	if err != nil {
+		return err
+	}
+	local, err := StartLocal(ctx, o.Config, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
+		defer cancel()
+		err = errors.Join(err, local.Stop(stop))
+	}()
+	node, err := nodeName(dir)
+	if err != nil {
+		return err
+	}
+	cfg := o.Config
+	if cfg.Search.Dir == "" {
+		cfg.Search.Dir = filepath.Join(dir, "index")
+	}
+	if cfg.Intake.SpoolDir == "" {
+		cfg.Intake.SpoolDir = filepath.Join(dir, "spool")
+	}
+	if cfg.Intake.UploadDir == "" {
+		cfg.Intake.UploadDir = filepath.Join(dir, "uploads")
+	}
+	if cfg.Tools.CacheDir == "" {
+		cfg.Tools.CacheDir = filepath.Join(dir, "cache")
+	}
+	a, err := Open(ctx, Options{
+		Config: cfg, Places: local.Places(), Node: node, Demo: o.Demo, Version: o.Version, Log: o.Log, Registry: o.Registry,
+		Roles: Roles{Web: true, Index: true, Queues: []job.Queue{job.Interactive, job.Intake, job.Bulk, job.Renewal, job.Hostile}},
+	})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	tenant, err := a.setUp(ctx, o.Demo)
+	if err != nil {
+		return err
+	}
+	token, err := a.localToken(ctx, dir, tenant)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(filepath.Join(dir, serverFileName)) }()
+	return a.Run(ctx, func(url string) error {
+		if err := writeServerFile(dir, ServerFile{URL: url, AdminToken: token, PID: os.Getpid()}); err != nil {
+			return err
+		}
+		if o.Demo {
+			if err := a.demoBatch(ctx, dir, tenant); err != nil {
+				return fmt.Errorf("demo batch: %w", err)
+			}
+		}
+		return o.Ready(url)
+	})
+}
+
+// setUp makes the demo city, or else one tenant to begin with, and the local
+// administrator.
+func (a *App) setUp(ctx context.Context, withDemo bool) (access.Actor, error) {
+	var system access.Actor
+	var err error
+	if withDemo {
+		system, err = demo.Fill(ctx, demo.Services{
+			DB: a.db, Org: a.Org, Akten: a.akten, Postkorbe: a.postkoerbe, Rules: a.rules, Now: a.o.Now,
+		})
+	} else {
+		var tenants int
+		list, lerr := a.Org.Tenants(ctx)
+		if tenants, err = len(list), lerr; err == nil && tenants > 0 {
+			system = access.System(list[0].ID, list[0].Slug)
+		} else if err == nil {
+			var id access.Tenant
+			id, err = a.Org.CreateTenant(ctx, org.NewTenant{Slug: demo.Stadt, Name: "Stadt", Zone: a.o.Config.Tenant.Zone})
+			system = access.System(id, demo.Stadt)
+		}
+	}
+	if err != nil {
+		return system, err
+	}
+	err = a.db.InTx(ctx, system.Tenant, func(tx pgx.Tx) error {
+		at := a.o.Now().UTC()
+		id, err := a.Org.EnsureUser(ctx, tx, system, at, org.NewUser{Login: localAdmin, DisplayName: "Betrieb (auf dieser Maschine)", Service: true})
+		if err != nil {
+			return err
+		}
+		return a.Org.EnsureMembership(ctx, tx, system, at, id, [16]byte{}, access.Administrator)
+	})
+	return system, err
+}
+
+// rules makes the built-in rules those in force where there are none.
+func (a *App) rules(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time) error {
+	_, err := a.routing.EnsureRules(ctx, tx, actor, at, routing.CityRules())
+	return err
+}
+
+// localToken is the token of the local administrator: that of the run before
+// while it works, else a new one.
+func (a *App) localToken(ctx context.Context, dir string, system access.Actor) (string, error) {
+	if old := readServerFile(dir).AdminToken; old != "" {
+		if _, err := a.Org.ActorByToken(ctx, system.Tenant, old); err == nil {
+			return old, nil
+		}
+	}
+	return a.Org.LocalToken(ctx, system.Tenant, localAdmin)
+}
+
+// demoBatch hands the demo's scan batch over as the scan operator would. A
+// repeated call finds it there.
+func (a *App) demoBatch(ctx context.Context, dir string, system access.Actor) error {
+	box := filepath.Join(dir, "demo-batch")
+	if err := demo.WriteBatch(box); err != nil {
+		return err
+	}
+	batches, err := folder.Read(box)
+	if err != nil {
+		return err
+	}
+	var operator access.Actor
+	err = a.db.Read(ctx, system.Tenant, func(q postgres.Querier) error {
+		var err error
+		operator, err = org.ActorOf(ctx, q, postgres.TenantRow{ID: system.Tenant, Slug: system.TenantSlug}, demo.ScanOperator, a.o.Now().UTC())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if err := a.handOver(ctx, operator, b); err != nil {
+			return fmt.Errorf("batch %s: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+// handOver brings a batch folder of this machine in, step by step as a client
+// does over HTTP.
+func (a *App) handOver(ctx context.Context, operator access.Actor, b folder.Batch) error {
+	if b.Err != nil {
+		return b.Err
+	}
+	receipt, err := a.scan.Create(ctx, operator, scan.NewBatch{Name: b.Name, CSV: b.CSV, XML: b.XML, CSVName: b.CSVName, XMLName: b.XMLName})
+	if err != nil || receipt.Book.State != scan.Receiving {
+		return err
+	}
+	for _, file := range b.Files {
+		if err := a.handOverFile(ctx, operator, receipt.Book.ID, filepath.Join(b.Dir, file.Name), file.Name); err != nil {
+			return err
+		}
+	}
+	_, err = a.scan.Submit(ctx, operator, receipt.Book.ID)
+	return err
+}
+
+func (a *App) handOverFile(ctx context.Context, operator access.Actor, batch uuid.UUID, path, name string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	up, err := a.scan.Offset(ctx, operator, batch, name)
+	if err != nil || up.Complete {
+		return err
+	}
+	if _, err := f.Seek(up.Offset, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = a.scan.PutPart(ctx, operator, batch, name, scan.Part{Offset: up.Offset, Length: info.Size() - up.Offset, Total: info.Size()}, f)
+	return err
+}
