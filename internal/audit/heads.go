@@ -18,7 +18,6 @@ import (
 	"evb/internal/access"
 	"evb/internal/event"
 	"evb/internal/postgres"
-	"evb/signature/digest"
 	"evb/storage"
 	"evb/storage/layout"
 )
@@ -34,7 +33,7 @@ type head struct {
 	Chain     string       `json:"chain"`
 	WrittenAt time.Time    `json:"written_at"`
 
-	sha256 digest.Digest // of the object
+	raw string // the object
 }
 
 // heads lists the numbers of all heads in the bucket, ascending.
@@ -79,7 +78,7 @@ func (s *Service) head(ctx context.Context, a access.Actor, stream event.Stream,
 	if h.Stream != stream || h.Seq != seq || len(h.Chain) != 64 {
 		return h, fmt.Errorf("%w: it speaks of stream %q, number %d", errHead, h.Stream, h.Seq)
 	}
-	h.sha256 = digest.Of(digest.SHA256, b)
+	h.raw = string(b)
 	return h, nil
 }
 
@@ -206,63 +205,46 @@ func (s *Service) noted(ctx context.Context, a access.Actor, r *StreamReport, he
 	return nil
 }
 
-// sealed is a head that is a leaf of a seal (archive_version of cause log_head).
-type sealed struct {
-	ArchiveVersion uuid.UUID
-	Algorithm      string
-	Digest         []byte
-	Sealed         bool
-}
-
-// A sealed head's group holds the digest of its object; which head it is says
-// the object.
+// A head is sealed as an archive version of its own, whose metadata object is the
+// head as it stands in the bucket.
 const sqlSealed = `
-    SELECT v.id, m.digest_algorithm, m.digest,
-        EXISTS (SELECT FROM seal_state t WHERE t.tenant = evb_tenant() AND t.seal_id = v.seal_id AND t.state = 'sealed')
+    SELECT m.body
     FROM archive_version v
-    JOIN group_member m ON m.tenant = evb_tenant() AND m.archive_version_id = v.id AND m.kind = 'external'
-    WHERE v.tenant = evb_tenant() AND v.cause = 'log_head' AND m.digest_algorithm = 'sha256'`
+    JOIN archive_metadata m ON m.tenant = evb_tenant() AND m.archive_version_id = v.id
+    WHERE v.tenant = evb_tenant() AND v.cause = 'log_head' AND m.body::jsonb ->> 'stream' = $1
+      AND (m.body::jsonb ->> 'seq')::bigint <= $2
+      AND EXISTS (SELECT FROM seal_state t WHERE t.tenant = evb_tenant() AND t.seal_id = v.seal_id AND t.state = 'sealed')
+    ORDER BY v.id DESC LIMIT 1`
 
-// sealed finds the newest head of the stream that a seal covers. Only heads in
-// the bucket count, newest first, until one is found.
+// sealed finds the newest good head that a seal covers, and compares what was
+// sealed with the bucket. That the seal holds is the question of evidence
+// records, not of this package.
 func (s *Service) sealed(ctx context.Context, a access.Actor, r *StreamReport) error {
-	var list []sealed
+	if r.Head == 0 {
+		return nil
+	}
+	var body string
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlSealed)
-		if err != nil {
-			return err
-		}
-		list, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sealed])
-		return err
+		return q.QueryRow(ctx, sqlSealed, r.Stream, r.Head).Scan(&body)
 	})
-	if err != nil || len(list) == 0 {
-		return err
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
 	}
-	byDigest := map[string]bool{}
-	for _, v := range list {
-		if v.Sealed {
-			byDigest[hex.EncodeToString(v.Digest)] = true
-		}
-	}
-	heads, err := s.heads(ctx, a, r.Stream)
 	if err != nil {
 		return err
 	}
-	for _, seq := range slices.Backward(heads) {
-		if seq > r.Head {
-			continue
-		}
-		h, err := s.head(ctx, a, r.Stream, seq)
-		if errors.Is(err, errHead) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if byDigest[h.sha256.Hex()] {
-			r.Sealed = seq
-			return nil
-		}
+	var sealed head
+	if err := json.Unmarshal([]byte(body), &sealed); err != nil {
+		return fmt.Errorf("sealed head: %w", err)
 	}
+	h, err := s.head(ctx, a, r.Stream, sealed.Seq)
+	if err != nil && !errors.Is(err, errHead) {
+		return err
+	}
+	if err != nil || h.raw != body {
+		r.Heads = append(r.Heads, finding(r.Stream, SealDiffers, 0, sealed.Seq, uuid.Nil, nil))
+		return nil
+	}
+	r.Sealed = sealed.Seq
 	return nil
 }

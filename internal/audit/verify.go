@@ -22,17 +22,18 @@ import (
 
 // The codes of findings; their sentences stand in the fault catalogue.
 const (
-	NumberMissing   = "audit-number-missing"   // a number is missing in the sequence
-	EntryMissing    = "audit-entry-missing"    // a number without its entry
-	PayloadChanged  = "audit-payload-changed"  // the payload does not have its hash
-	ColumnsChanged  = "audit-columns-changed"  // the columns say something else than the payload
-	ChainBroken     = "audit-chain-broken"     // the chain hash is another one
-	EntryUnnumbered = "audit-entry-unnumbered" // an entry with neither number nor pending mark
-	PendingLost     = "audit-pending-lost"     // a pending mark without its entry
-	HeadDiffers     = "audit-head-differs"     // a head outside the database says otherwise
-	HeadUnreadable  = "audit-head-unreadable"  // a head outside the database is missing or no head
-	TailCut         = "audit-tail-cut"         // entries up to a head are gone
-	HeadRowDiffers  = "audit-head-row-differs" // the database's note of a head is another one
+	NumberMissing   = "audit-number-missing"      // a number is missing in the sequence
+	EntryMissing    = "audit-entry-missing"       // a number without its entry
+	PayloadChanged  = "audit-payload-changed"     // the payload does not have its hash
+	ColumnsChanged  = "audit-columns-changed"     // the columns say something else than the payload
+	ChainBroken     = "audit-chain-broken"        // the chain hash is another one
+	EntryUnnumbered = "audit-entry-unnumbered"    // an entry with neither number nor pending mark
+	PendingLost     = "audit-pending-lost"        // a pending mark without its entry
+	HeadDiffers     = "audit-head-differs"        // a head outside the database says otherwise
+	HeadUnreadable  = "audit-head-unreadable"     // a head outside the database is missing or no head
+	TailCut         = "audit-tail-cut"            // entries up to a head are gone
+	SealDiffers     = "audit-sealed-head-differs" // what was sealed is not the head
+	HeadRowDiffers  = "audit-head-row-differs"    // the database's note of a head is another one
 )
 
 // Finding is the first bad entry of a stream, or what is wrong with a head.
