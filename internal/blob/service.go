@@ -62,7 +62,7 @@ type Options struct {
 	// then and the fact blob.orphans_suspicious is stated.
 	Orphans int
 	// Claim is how long a sweeper has for the removal of one blob before
-	// another one may try, default 5 min.
+	// another one, or whoever brings its content again, may try; default 1 min.
 	Claim time.Duration
 	// Wait is how long Stage waits for a blob that is being removed, default 30 s.
 	Wait time.Duration
@@ -86,7 +86,7 @@ func (o Options) withDefaults() Options {
 		v   *time.Duration
 		def time.Duration
 	}{{&o.Lease, time.Hour}, {&o.PutLock, 7 * 24 * time.Hour}, {&o.Keep, 90 * 24 * time.Hour}, {&o.Grace, 24 * time.Hour},
-		{&o.Claim, 5 * time.Minute}, {&o.Wait, 30 * time.Second}} {
+		{&o.Claim, time.Minute}, {&o.Wait, 30 * time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -196,6 +196,9 @@ func (s *Service) claim(ctx context.Context, a access.Actor, files []*File) ([]r
 	deadline := time.Now().Add(s.o.Wait)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		rows, err := s.rows.Do(ctx, stageIn{tenant: a.Tenant, files: files})
+		if fault.Is(err, "commit-unknown") && time.Now().Before(deadline) {
+			continue // a second upsert changes nothing but the lease
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -206,8 +209,11 @@ func (s *Service) claim(ctx context.Context, a access.Actor, files []*File) ([]r
 		if !busy {
 			return rows, nil
 		}
-		// The sweeper is at this content. Its row goes in a moment; what was
-		// staged meanwhile has its lease.
+		// The sweeper is at this content. Its row goes in a moment, or the
+		// sweeper was killed: then its work is taken over when its claim is over.
+		if err := s.takeOver(ctx, a); err != nil {
+			return nil, err
+		}
 		if time.Now().After(deadline) {
 			return nil, fault.New("blob-busy")
 		}

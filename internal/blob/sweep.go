@@ -184,6 +184,29 @@ func (s *Service) claimLeftOver(ctx context.Context, a access.Actor) (work []cla
 	return work, more, nil
 }
 
+// takeOver removes what a sweeper that was killed left marked.
+func (s *Service) takeOver(ctx context.Context, a access.Actor) error {
+	var old []claimed
+	err := s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, sqlClaim, s.o.Claim, sweepBatch)
+		if err != nil {
+			return err
+		}
+		old, err = pgx.CollectRows(rows, pgx.RowToStructByPos[claimed])
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("take a removal over: %w", err)
+	}
+	until := time.Now().Add(s.o.Claim / 2)
+	for _, c := range old {
+		if err := s.remove(ctx, a, c, until); err != nil && !errors.Is(err, storage.ErrLocked) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Service) remove(ctx context.Context, a access.Actor, c claimed, until time.Time) error {
 	store, bypass := s.store, false
 	if s.o.Disposal != nil {
