@@ -11,6 +11,8 @@ import (
 	"evb/internal/postgres/pgtest"
 	"evb/signature/cms"
 	"evb/signature/tsa"
+	"evb/storage"
+	"evb/storage/s3"
 )
 
 func jobOf(subject uuid.UUID) job.Job {
@@ -27,4 +29,26 @@ func newWorldTSA(t testing.TB) []*cms.Certificate {
 	anchors, err := cms.ParseCertificates(s.CertificatePEM())
 	must(t, err)
 	return anchors
+}
+
+// superExec does what only an attacker with full rights could do.
+func (w *world) superExec(sql string) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	conn, err := pgx.Connect(ctx, pgtest.SuperDSN(pgtest.NameOf(w.db)))
+	must(w.t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, sql)
+	must(w.t, err)
+}
+
+// remove takes an object out of the bucket with the credential of the disposal.
+func (w *world) remove(key storage.Key) {
+	w.t.Helper()
+	cfg := w.s3
+	cfg.Bypass = shared.srv.Bypass()
+	store, err := s3.New(cfg)
+	must(w.t, err)
+	defer store.CloseIdle()
+	must(w.t, store.DeleteVersions(w.t.Context(), key, true))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 	"evb/internal/postgres/pgtest"
 	"evb/internal/preservation"
 	"evb/signature/evidence"
+	"evb/storage"
+	"evb/storage/layout"
 )
 
 func opener(b []byte) func() (io.ReadCloser, error) {
@@ -248,6 +251,12 @@ func TestQuarantinedDokumenteAreNotSealed(t *testing.T) {
 	if r := w.sealNow(w.p); r.Documents != 0 || len(w.groups(d)) != 0 {
 		t.Errorf("a quarantined Dokument was sealed: %+v", r)
 	}
+	// But the bucket knows it.
+	stock, err := preservation.ReadBucket(t.Context(), w.store, "stadt")
+	must(t, err)
+	if rows := stock.Snapshots["intake"]; len(rows) != 1 || !bytes.Contains(rows[0], []byte(d.String())) || !bytes.Contains(rows[0], []byte(`"sha256"`)) {
+		t.Errorf("snapshot of the intake: %s", rows)
+	}
 }
 
 func TestThePolicyClosesByPeriodAndBySize(t *testing.T) {
@@ -323,5 +332,70 @@ func TestOnlyThoseWhoSeeTheDokumentGetItsEvidence(t *testing.T) {
 	must(t, err)
 	if len(seals) != 0 {
 		t.Error("another tenant sees seals")
+	}
+}
+
+func TestWhatIsSealedIsLockedInTheBucket(t *testing.T) {
+	w := newWorld(t)
+	w.superExec("UPDATE tenant SET lock_mode = 'COMPLIANCE' WHERE id = 1")
+	w.letter("x", "Brief")
+	w.number()
+	w.sealNow(w.p)
+	kinds := map[layout.Kind]storage.LockMode{}
+	for info, err := range w.store.List(t.Context(), layout.TenantPrefix("stadt"), "") {
+		must(t, err)
+		n, err := layout.Parse(info.Key)
+		must(t, err)
+		if n.Kind == layout.KindContent {
+			continue
+		}
+		st, err := w.store.Stat(t.Context(), info.Key)
+		must(t, err)
+		least := 3600 * 24 * time.Hour
+		if n.Kind == layout.KindSnapshot {
+			least = 89 * 24 * time.Hour
+		}
+		if st.Lock.Until.Before(w.now().Add(least)) {
+			t.Errorf("%s is locked until %s only", info.Key, st.Lock.Until)
+		}
+		kinds[n.Kind] = st.Lock.Mode
+	}
+	want := map[layout.Kind]storage.LockMode{
+		layout.KindPack: storage.LockGovernance, layout.KindSnapshot: storage.LockGovernance, // words about people must be erasable
+		layout.KindSealLeaves: storage.LockCompliance, layout.KindSealLevels: storage.LockCompliance, layout.KindSealToken: storage.LockCompliance, layout.KindHead: storage.LockCompliance,
+	}
+	for kind, mode := range want {
+		if kinds[kind] != mode {
+			t.Errorf("%s: lock %q, want %q", kind, kinds[kind], mode)
+		}
+	}
+}
+
+func TestATreeFileThatIsGoneIsBuiltAgainAndCheckNamesWhatIsWrong(t *testing.T) {
+	w := newWorld(t)
+	d := w.letter("x", "Brief")
+	w.letter("y", "Brief 2")
+	w.number()
+	w.sealNow(w.p)
+	seal := w.groups(d)[0].Seal
+	codes := func() (out []string) {
+		found, err := w.p.Check(t.Context(), stadt)
+		must(t, err)
+		for _, f := range found {
+			out = append(out, f.Code)
+		}
+		return out
+	}
+	if got := codes(); len(got) != 0 {
+		t.Fatalf("findings in good order: %v", got)
+	}
+	w.remove(layout.SealLevels("stadt", seal))
+	w.mustVerify(w.verifier(), w.groups(d)[0])
+	w.superExec(`SET session_replication_role = replica; UPDATE archive_metadata SET body = replace(body, '"subject":"x"', '"subject":"z"')`)
+	w.superExec(`UPDATE log_sequence SET chain = decode(repeat('00', 32), 'hex')`)
+	w.remove(layout.SealToken("stadt", seal, 0))
+	want := []string{"check-pack-entry", "check-tree-missing", "check-leaf", "check-token", "check-head-differs"}
+	if got := codes(); !slices.Equal(got, want) {
+		t.Errorf("findings: %v, want %v", got, want)
 	}
 }

@@ -87,6 +87,7 @@ type Service struct {
 	store storage.Store
 	o     Options
 	m     *metrics
+	slots chan struct{} // who holds a connection for its election
 
 	mu        sync.Mutex
 	snapshots map[snapshotKey]time.Time // when a large snapshot is due again
@@ -123,7 +124,10 @@ func New(db *postgres.DB, log *event.Log, akten *akte.Service, store storage.Sto
 	def(&o.HeadInterval, 30*time.Second)
 	def(&o.Retention, 3653*24*time.Hour)
 	def(&o.LostPause, time.Hour)
-	return &Service{db: db, log: log, akten: akten, store: store, o: o, m: newMetrics(o.Registerer), snapshots: map[snapshotKey]time.Time{}}
+	return &Service{
+		db: db, log: log, akten: akten, store: store, o: o, m: newMetrics(o.Registerer),
+		slots: make(chan struct{}, max(1, db.Pool().Config().MaxConns/2)), snapshots: map[snapshotKey]time.Time{},
+	}
 }
 
 // now is the business time, with the precision that Postgres keeps.
@@ -149,12 +153,18 @@ func (s *Service) lock(ctx context.Context, tenant access.Tenant) (*storage.Lock
 	return l, err
 }
 
-// packLock is the Object Lock of packs and snapshots. They hold metadata, which
-// has to go when its Dokument goes: so the period can be overridden by the
+// packLock is the Object Lock of packs. They hold metadata, which has to go when its Dokument goes: so the period can be overridden by the
 // disposal path and is never COMPLIANCE.
 func (s *Service) packLock() *storage.Lock {
 	return &storage.Lock{Mode: storage.LockGovernance, Until: s.now().Add(s.o.Retention).Truncate(time.Second)}
 }
+
+// snapshotLock is shorter: the next snapshot of a kind replaces the last one.
+func (s *Service) snapshotLock() *storage.Lock {
+	return &storage.Lock{Mode: storage.LockGovernance, Until: s.now().Add(min(s.o.Retention, snapshotKeep)).Truncate(time.Second)}
+}
+
+const snapshotKeep = 90 * 24 * time.Hour
 
 // lockClass ("evb") names the advisory locks of the program; the second number
 // says which. A lock is held by a session, so it falls when the process dies.
@@ -168,20 +178,34 @@ const (
 
 // elected runs fn while this process holds the advisory lock (class, number).
 // With wait it waits for its turn until ctx ends; without it returns false when
-// another one works.
+// another one works. Waiting holds no connection, and slots leave others to fn:
+// else a full pool would wait for itself.
 func (s *Service) elected(ctx context.Context, class, number int32, wait bool, fn func() error) (bool, error) {
+	for {
+		mine, err := s.tryElected(ctx, class, number, fn)
+		if err != nil || mine || !wait {
+			return mine, err
+		}
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (s *Service) tryElected(ctx context.Context, class, number int32, fn func() error) (bool, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 	conn, err := s.db.Pool().Acquire(ctx)
 	if err != nil {
 		return false, fault.Wrap(err, "database-unavailable")
 	}
 	defer conn.Release()
-	mine := true
-	if wait {
-		_, err = conn.Exec(ctx, `SELECT pg_advisory_lock($1, $2)`, class, number)
-	} else {
-		err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, $2)`, class, number).Scan(&mine)
-	}
-	if err != nil {
+	var mine bool
+	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, $2)`, class, number).Scan(&mine); err != nil {
 		return false, fmt.Errorf("advisory lock: %w", err)
 	}
 	if !mine {

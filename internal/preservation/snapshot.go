@@ -66,6 +66,20 @@ func snapshotKinds() []snapshotKind {
     SELECT jsonb_build_object('table', 'vorgang', 'row', to_jsonb(v) - 'tenant', 'object', to_jsonb(r) - 'tenant', 'metadata', to_jsonb(m) - 'tenant')
     FROM vorgang v JOIN record_object r ON r.tenant = v.tenant AND r.id = v.id
     LEFT JOIN record_metadata m ON m.tenant = v.tenant AND m.record_id = v.id WHERE v.tenant = evb_tenant()`},
+		// What no archive version holds yet, quarantined Dokumente among it.
+		{"intake", `
+    SELECT jsonb_build_object('table', 'dokument', 'row', to_jsonb(d) - 'tenant', 'object', to_jsonb(r) - 'tenant', 'metadata', to_jsonb(m) - 'tenant',
+        'files', (SELECT jsonb_agg(jsonb_build_object('version_id', v.id, 'number', v.number, 'origin', v.origin, 'position', f.position, 'file', f.file_name,
+                'media_type', f.media_type, 'size', b.size, 'sha256', encode(b.sha256, 'hex')) ORDER BY v.number, f.position)
+            FROM dokument_version v
+            JOIN rendition x ON x.tenant = v.tenant AND x.version_id = v.id AND x.kind = 'original'
+            JOIN primary_file f ON f.tenant = x.tenant AND f.rendition_id = x.id
+            JOIN blob b ON b.tenant = f.tenant AND b.id = f.blob_id
+            WHERE v.tenant = d.tenant AND v.dokument_id = d.id))
+    FROM dokument d JOIN record_object r ON r.tenant = d.tenant AND r.id = d.id
+    JOIN record_metadata m ON m.tenant = d.tenant AND m.record_id = d.id
+    WHERE d.tenant = evb_tenant() AND d.intake_complete_at IS NULL
+      AND NOT EXISTS (SELECT FROM archive_version a WHERE a.tenant = d.tenant AND a.dokument_id = d.id)`},
 		{"postkoerbe", `
     SELECT jsonb_build_object('table', 'postkorb', 'row', to_jsonb(p) - 'tenant') FROM postkorb p WHERE p.tenant = evb_tenant()
     UNION ALL
@@ -156,7 +170,7 @@ func (s *Service) snapshot(ctx context.Context, tenant access.Tenant, slug strin
 	if key == "" {
 		return 0, errors.New("malformed kind")
 	}
-	if _, err := s.put(ctx, key, body, s.packLock()); err != nil {
+	if _, err := s.put(ctx, key, body, s.snapshotLock()); err != nil {
 		return 0, err
 	}
 	pointSnapshotPut.Hit()

@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +57,49 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(pgtest.Main(m))
+	if os.Getenv("EVB_PROVE") == "" {
+		_ = flag.Set("rapid.checks", "5") // make prove runs them in full
+	}
+	code := pgtest.Main(m)
+	shared.stop()
+	os.Exit(code)
+}
+
+// sharedS3 is one server for all tests; each has a bucket of its own.
+type sharedS3 struct {
+	once    sync.Once
+	buckets atomic.Int64
+	dir     string
+	srv     *s3d.Server
+	err     error
+}
+
+var shared sharedS3
+
+func (s *sharedS3) server() (*s3d.Server, error) {
+	s.once.Do(func() {
+		var exe string
+		if exe, s.err = os.Executable(); s.err != nil {
+			return
+		}
+		if s.dir, s.err = os.MkdirTemp("", "evb-preservation-"); s.err != nil {
+			return
+		}
+		s.srv, s.err = s3d.Start(context.Background(), s3d.Options{Dir: s.dir, Binary: exe, Env: []string{s3Child + "=1"}, Bucket: "archiv",
+			Logger: slog.New(slog.DiscardHandler)})
+	})
+	return s.srv, s.err
+}
+
+func (s *sharedS3) stop() {
+	if s.srv != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = s.srv.Stop(ctx)
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
 }
 
 var stadt = access.System(pgtest.Stadt, "stadt")
@@ -64,8 +109,7 @@ var stadt = access.System(pgtest.Stadt, "stadt")
 type world struct {
 	t      testing.TB
 	db     *postgres.DB
-	s3     *s3d.Server
-	s3dir  string
+	s3     s3.Config
 	store  *s3.Store
 	blobs  *blob.Service
 	spool  *blob.Spool
@@ -80,18 +124,15 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*preservation.Options)) *world {
 	t.Helper()
-	w := &world{t: t, db: pgtest.DB(t), s3dir: filepath.Join(t.TempDir(), "s3")}
-	exe, err := os.Executable()
+	w := &world{t: t, db: pgtest.DB(t)}
+	srv, err := shared.server()
 	must(t, err)
-	w.s3, err = s3d.Start(t.Context(), s3d.Options{Dir: w.s3dir, Binary: exe, Env: []string{s3Child + "=1"}, Bucket: "archiv",
-		Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = w.s3.Stop(ctx)
-	})
-	w.store, err = s3.New(w.s3.Config(false))
+	w.s3 = srv.Config(false)
+	w.s3.Bucket = fmt.Sprintf("archiv-%d", shared.buckets.Add(1))
+	owner := w.s3
+	owner.Credential = srv.Bypass()
+	must(t, s3.EnsureBucket(t.Context(), owner, w.s3.Credential.AccessKey))
+	w.store, err = s3.New(w.s3)
 	must(t, err)
 	t.Cleanup(w.store.CloseIdle)
 	w.spool, err = blob.NewSpool(filepath.Join(t.TempDir(), "spool"))
@@ -339,7 +380,7 @@ type childSetup struct {
 
 func (w *world) childEnv() string {
 	w.t.Helper()
-	cfg := w.s3.Config(false)
+	cfg := w.s3
 	b, err := json.Marshal(childSetup{DSN: pgtest.AppDSN(pgtest.NameOf(w.db)), TSA: w.url, Endpoint: cfg.Endpoint, Region: cfg.Region,
 		Bucket: cfg.Bucket, AccessKey: cfg.Credential.AccessKey, SecretKey: cfg.Credential.SecretKey})
 	must(w.t, err)
