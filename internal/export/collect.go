@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -43,6 +44,11 @@ func (s *Service) collect(ctx context.Context, a access.Actor, rep Report, t tar
 	}
 	c.pack.Metadata = c.people
 	return c, nil
+}
+
+// pending reports whether a group has no evidence record.
+func (c *collection) pending() bool {
+	return slices.ContainsFunc(c.pack.Groups, func(g evidence.Group) bool { return g.Record == nil })
 }
 
 // dokument adds the archive versions of a Dokument, then the Versions that none
