@@ -81,6 +81,8 @@ var (
 	}
 	invoiceMarks = compileMarks()
 	nameLabels   = regexp.MustCompile(`(?i)^\W*(?:\d+\s+)?(?:Familienname, Vorname|Name, Vorname|Sorgeberechtigte Person|Antragsteller(?:in)?|Name der antragstellenden Person)\W*$`)
+	firstNames   = regexp.MustCompile(`(?i)^\W*(?:\d+\s+)?Vornamen?\W*$`)
+	lastName     = regexp.MustCompile(`(?i)^\W*(?:\d+\s+)?(?:Familienn|N)ame\W*$`)
 	addressLabel = regexp.MustCompile(`(?i)^\W*(?:\d+\s+)?Anschrift(?: der Wohnung)?\W*$`)
 )
 
@@ -163,7 +165,7 @@ func receiver(head []string) (from, to int, office []string) {
 		if !cityLine.MatchString(strings.TrimLeft(l, "$‘'\"|;: ")) || stampWord.MatchString(l) {
 			continue
 		}
-		city := noiseTail.ReplaceAllString(l, "")
+		city := noiseHead.ReplaceAllString(noiseTail.ReplaceAllString(l, ""), "")
 		var offices []string
 		seen := 0
 		for j := i + 1; j < len(head) && seen < 8; j++ {
@@ -238,18 +240,24 @@ func title(lines []string) string {
 // formSender takes the applicant from the fields of a form: the value stands
 // below or behind its label.
 func formSender(lines []string) []string {
-	var out []string
-	for _, re := range []*regexp.Regexp{nameLabels, addressLabel} {
+	below := func(re *regexp.Regexp) string {
 		i := first(lines, re.MatchString)
-		if i < 0 {
-			continue
-		}
-		for j := i + 1; j < len(lines) && j <= i+3; j++ {
+		for j := i + 1; i >= 0 && j < len(lines) && j <= i+3; j++ {
 			v := noiseHead.ReplaceAllString(noiseTail.ReplaceAllString(lines[j], ""), "")
 			if len(letters(v)) >= 3 {
-				out = append(out, v)
-				break
+				return v
 			}
+		}
+		return ""
+	}
+	name := below(nameLabels)
+	if name == "" {
+		name = strings.TrimSpace(below(firstNames) + " " + below(lastName))
+	}
+	var out []string
+	for _, v := range []string{name, below(addressLabel)} {
+		if v != "" {
+			out = append(out, v)
 		}
 	}
 	return out
