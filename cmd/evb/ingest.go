@@ -89,7 +89,7 @@ func runIngest(ctx context.Context, o ingestOptions, dirs []string, out, errOut 
 	var batches []folder.Batch
 	for _, dir := range dirs {
 		found, err := folder.Read(dir)
-		if err != nil {
+		if err != nil && !errors.Is(err, folder.ErrNone) {
 			return usageError(fmt.Sprintf("Der Ordner %s ist nicht lesbar: %v", dir, err), fmt.Sprintf("the folder %s cannot be read", dir))
 		}
 		if len(found) == 0 {
