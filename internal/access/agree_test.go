@@ -122,7 +122,7 @@ func TestConditionTokensAndPlainReasoningAgree(t *testing.T) {
 					if err := tx.QueryRow(t.Context(), access.SQLActorTokens, u, w.now).Scan(&mine, &readsAll); err != nil {
 						return err
 					}
-					rows, err := tx.Query(t.Context(), `SELECT o.id, coalesce(`+access.Sees("o", 1, 2)+`, false), coalesce(`+access.Changes("o", 1, 2)+`, false)
+					rows, err := tx.Query(t.Context(), `SELECT o.id, `+access.Sees("o", 1, 2)+`, `+access.Changes("o", 1, 2)+`
                         FROM record_object o WHERE o.tenant = evb_tenant()`, u, w.now)
 					if err != nil {
 						return err

@@ -9,12 +9,12 @@ import (
 // given table alias. actor and at are the numbers of the statement's
 // parameters for the user id (uuid) and the moment (timestamptz). All inner
 // queries but the one on items depend on the parameters alone, so Postgres
-// runs each of them once a statement, not once a row.
+// runs each of them once a statement, not once a row. The answer is never NULL.
 func Sees(alias string, actor, at int) string {
 	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(
 		`((SELECT evb_reads_all({u}, {t}))
     OR {o}.access_scope_id IN (SELECT evb_actor_scopes({u}, {t}))
-    OR ({o}.submitted_by = {u} AND {o}.parent_id IS NULL)
+    OR ({o}.submitted_by IS NOT NULL AND {o}.submitted_by = {u} AND {o}.parent_id IS NULL)
     OR EXISTS (SELECT FROM postkorb_item sees_i
         WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting')
           AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u})

@@ -51,7 +51,7 @@ var sqlItem = `
     JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
     JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
     JOIN access_scope sc ON sc.tenant = o.tenant AND sc.id = o.access_scope_id
-    CROSS JOIN LATERAL (SELECT coalesce(` + access.Sees("o", 1, 2) + `, false) AS sees) s
+    CROSS JOIN LATERAL (SELECT ` + access.Sees("o", 1, 2) + ` AS sees) s
     LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
     LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id IN (o.id, o.parent_id)
