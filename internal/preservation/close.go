@@ -38,6 +38,7 @@ type openLeaf struct {
 	dokument bool
 	members  [][]byte
 	leaf     []byte
+	lacks    string // what keeps the group from being hashed
 }
 
 const sqlOpenState = `
@@ -136,8 +137,19 @@ func (s *Service) closeOne(ctx context.Context, a access.Actor, reason string) (
 		var err error
 		leaves, err = readOpenLeaves(ctx, q, s.o.Algorithm, s.o.MaxLeaves)
 		return err
-	}); err != nil || len(leaves) == 0 {
+	}); err != nil {
 		return uuid.Nil, 0, err
+	}
+	// One that cannot be hashed must not keep the others from their proof.
+	leaves = slices.DeleteFunc(leaves, func(l openLeaf) bool {
+		if l.lacks != "" {
+			s.m.problem.WithLabelValues("member-missing").Inc()
+			s.o.Log.ErrorContext(ctx, "an archive version cannot be sealed", "archive_version", l.id, "lacks", l.lacks)
+		}
+		return l.lacks != ""
+	})
+	if len(leaves) == 0 {
+		return uuid.Nil, 0, nil
 	}
 	for i := range leaves {
 		var err error
@@ -284,13 +296,16 @@ func scanMembers(rows pgx.Rows, alg digest.Algorithm) ([]openLeaf, error) {
 			value = digest.Of(alg, salt).Value
 		}
 		if value == nil {
-			return nil, fmt.Errorf("archive version %s: no %s digest of its %s", l.id, alg, kind)
+			l.lacks = fmt.Sprintf("no %s digest of its %s", alg, kind)
 		}
 		if n := len(out); n == 0 || out[n-1].id != l.id {
 			out = append(out, l)
 		}
 		last := &out[len(out)-1]
 		last.members = append(last.members, value)
+		if l.lacks != "" {
+			last.lacks = l.lacks
+		}
 	}
 	return out, rows.Err()
 }

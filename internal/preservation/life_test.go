@@ -16,6 +16,7 @@ import (
 	"evb/internal/fault"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/preservation"
+	"evb/signature/digest"
 	"evb/signature/evidence"
 	"evb/storage"
 	"evb/storage/layout"
@@ -397,5 +398,30 @@ func TestATreeFileThatIsGoneIsBuiltAgainAndCheckNamesWhatIsWrong(t *testing.T) {
 	want := []string{"check-pack-entry", "check-tree-missing", "check-leaf", "check-token", "check-head-differs"}
 	if got := codes(); !slices.Equal(got, want) {
 		t.Errorf("findings: %v, want %v", got, want)
+	}
+}
+
+func TestTreesOfAnotherAlgorithmAndFullTREsorTokensVerify(t *testing.T) {
+	w := newWorld(t, func(o *preservation.Options) { o.Algorithm = digest.SHA512; o.OCSPInside = true })
+	d := w.letter("x", "Brief", "Anlage")
+	w.letter("y", "Brief 2")
+	w.sealNow(w.p)
+	g := w.groups(d)[0]
+	w.mustVerify(w.verifier(), g)
+	if g.Tokens[0].Imprint.Algorithm != digest.SHA512 {
+		t.Errorf("imprint %s", g.Tokens[0].Imprint)
+	}
+	w.mustCheck()
+}
+
+func TestAnArchiveVersionThatLostAMemberDoesNotHoldUpTheOthers(t *testing.T) {
+	w := newWorld(t)
+	bad, good := w.letter("schlecht", "Brief"), w.letter("gut", "Brief 2")
+	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, bad))
+	w.exec(`DELETE FROM archive_metadata WHERE tenant = evb_tenant()`)
+	w.sealNow(w.p)
+	w.mustVerify(w.verifier(), w.groups(good)[0])
+	if n := one[int](w, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND seal_id IS NULL`); n != 1 {
+		t.Errorf("%d open", n)
 	}
 }

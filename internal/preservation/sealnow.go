@@ -38,7 +38,7 @@ func (s *Service) SealNow(ctx context.Context, a access.Actor) (SealReport, erro
 	if _, err := s.PackNow(ctx, a.Tenant); err != nil {
 		return out, err
 	}
-	if err := s.closeAll(ctx, a, &out); err != nil {
+	if err := s.closeAll(ctx, a); err != nil {
 		return out, err
 	}
 	var open []uuid.UUID
@@ -60,8 +60,13 @@ func (s *Service) SealNow(ctx context.Context, a access.Actor) (SealReport, erro
 			if err != nil {
 				return err
 			}
+			var documents int
+			if err := q.QueryRow(ctx, sqlDokumenteOf, id).Scan(&documents); err != nil {
+				return err
+			}
 			out.Seals = append(out.Seals, i)
 			out.ArchiveVersions += i.Leaves
+			out.Documents += documents
 		}
 		return nil
 	})
@@ -89,18 +94,17 @@ func (s *Service) finish(ctx context.Context, a access.Actor, id uuid.UUID, out 
 
 // closeAll closes trees until no archive version of a Dokument is open. Heads
 // alone are no reason to close: sealing itself moves the log.
-func (s *Service) closeAll(ctx context.Context, a access.Actor, out *SealReport) error {
+func (s *Service) closeAll(ctx context.Context, a access.Actor) error {
 	_, err := s.elected(ctx, lockClass, lockClose+int32(a.Tenant), true, func() error {
 		for {
 			st, err := s.openLeaves(ctx, a.Tenant)
 			if err != nil || st.Dokumente == 0 {
 				return err
 			}
-			_, documents, err := s.closeOne(ctx, a, "request")
-			if err != nil {
+			id, _, err := s.closeOne(ctx, a, "request")
+			if err != nil || id == uuid.Nil {
 				return err
 			}
-			out.Documents += documents
 		}
 	})
 	return err

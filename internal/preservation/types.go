@@ -173,7 +173,7 @@ type SealInfo struct {
 type SealReport struct {
 	// Seals are those that were completed or are still open, oldest first.
 	Seals []SealInfo
-	// Documents and ArchiveVersions count what this call closed.
+	// Documents and ArchiveVersions count what stands in these seals.
 	Documents       int
 	ArchiveVersions int
 	// Waiting is set when a seal waits for the end of the grace period of the
