@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"evb/internal/client"
@@ -125,14 +126,27 @@ func unpackNew(r io.Reader, dir string) (files int, err error) {
 	if files, err = unpack(r, tmp); err != nil {
 		return 0, err
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // a package is for handing on
+	// The stream carries one folder named after what is in it; its content is
+	// the package.
+	from := tmp
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return 0, err
+	}
+	if len(entries) == 1 && entries[0].IsDir() {
+		from = filepath.Join(tmp, entries[0].Name())
+	}
+	if err := os.Chmod(from, 0o755); err != nil { //nolint:gosec // a package is for handing on
 		return 0, err
 	}
 	// An empty folder of that name is replaced; one that was filled meanwhile is not.
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	return files, os.Rename(tmp, dir)
+	if err := os.Rename(from, dir); err != nil {
+		return 0, err
+	}
+	return files, os.RemoveAll(tmp)
 }
 
 // unpack writes regular files and folders below dir and nothing anywhere else:
@@ -155,7 +169,7 @@ func unpack(r io.Reader, dir string) (files int, err error) {
 		if err != nil {
 			return files, readError(err)
 		}
-		name := filepath.FromSlash(filepath.Clean(h.Name))
+		name := filepath.FromSlash(path.Clean(h.Name))
 		if !filepath.IsLocal(name) {
 			return files, fmt.Errorf("the name %q in the package leads out of it", h.Name)
 		}
