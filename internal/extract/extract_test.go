@@ -116,7 +116,7 @@ func TestTextWordsAndImagesOfABornDigitalLetter(t *testing.T) {
 
 func TestALongVersionIsReadInSlices(t *testing.T) {
 	w := extracttest.New(t, func(c *extracttest.Config) { c.Extract.SlicePages = 3 })
-	d := w.Insert(nil, sharedFile(w, "born-digital", "pdflatex-4-pages.pdf"), w.File("anlage.txt", strings.NewReader("Die Anlage.\x00\fEnde\r\n")))
+	d := w.Insert(nil, sharedFile(w, "born-digital", "pdflatex-4-pages.pdf"), w.File("anlage.txt", strings.NewReader("Die Anlage.\fEnde\r\n")))
 	if err := w.Run(extract.Text, d.VersionID); err == nil {
 		t.Fatal("the first slice is not all")
 	}
@@ -137,7 +137,7 @@ func TestALongVersionIsReadInSlices(t *testing.T) {
 
 	// One slice gives the same.
 	one := extracttest.New(t)
-	d1 := one.Insert(nil, sharedFile(one, "born-digital", "pdflatex-4-pages.pdf"), one.File("anlage.txt", strings.NewReader("Die Anlage.\x00\fEnde\r\n")))
+	d1 := one.Insert(nil, sharedFile(one, "born-digital", "pdflatex-4-pages.pdf"), one.File("anlage.txt", strings.NewReader("Die Anlage.\fEnde\r\n")))
 	one.Must(one.Run(extract.Text, d1.VersionID))
 	a, b := renditions(w, d), renditions(one, d1)
 	for _, kind := range []string{akte.Text, akte.Words, akte.PageImage} {

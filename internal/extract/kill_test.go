@@ -31,8 +31,14 @@ const victimEnv = "EVB_EXTRACT_TEST_VICTIM"
 // order tells a victim what to do.
 type order struct {
 	DSN, Spool string
-	S3         s3.Config
+	S3         address
 	Version    uuid.UUID
+}
+
+// address is what another process needs of a store's configuration.
+type address struct {
+	Endpoint, Region, Bucket string
+	Credential, Bypass       s3.Credential
 }
 
 // victim reads one version in a process of its own, to be killed.
@@ -48,7 +54,7 @@ func victim() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	p, err := extracttest.NewParts(db, o.S3, extracttest.Config{
+	p, err := extracttest.NewParts(db, s3.Config{Endpoint: o.S3.Endpoint, Region: o.S3.Region, Bucket: o.S3.Bucket, Credential: o.S3.Credential, Bypass: o.S3.Bypass}, extracttest.Config{
 		Spool: o.Spool, Media: media.Config{CacheDir: extracttest.CacheDir()}, Extract: extract.Options{SlicePages: 2}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,7 +79,8 @@ func TestAKilledWorkerLeavesNothingHalf(t *testing.T) {
 	w.Must(err)
 	tr := extracttest.ReadTruth(t, "dev-b")
 	d := w.Insert(nil, w.Cut(tr)[:3]...)
-	raw, err := json.Marshal(order{DSN: pgtest.AppDSN(pgtest.NameOf(w.DB)), Spool: filepath.Join(t.TempDir(), "spool"), S3: w.S3.Config(true), Version: d.VersionID})
+	c := w.S3.Config(true)
+	raw, err := json.Marshal(order{DSN: pgtest.AppDSN(pgtest.NameOf(w.DB)), Spool: filepath.Join(t.TempDir(), "spool"), S3: address{c.Endpoint, c.Region, c.Bucket, c.Credential, c.Bypass}, Version: d.VersionID})
 	w.Must(err)
 	killed := 0
 	for _, after := range []time.Duration{0, 700 * time.Millisecond} {

@@ -169,6 +169,7 @@ func withImages(pages []pageResult, files []akte.PrimaryFile) []pageResult {
 func (s *Service) open(ctx context.Context, a access.Actor, files []akte.PrimaryFile) (*original, error) {
 	o := &original{}
 	paged := false
+	var bad error // of one file of several, which does not keep the others back
 	for _, f := range files {
 		local, err := s.blobs.ToFile(ctx, a, f.Blob)
 		if err != nil {
@@ -191,7 +192,11 @@ func (s *Service) open(ctx context.Context, a access.Actor, files []akte.Primary
 			o.findings = append(o.findings, media.Finding{Code: CodeNoPages, Detail: f.MediaType})
 			continue
 		default:
-			return o, err
+			if bad == nil {
+				bad = err
+			}
+			o.findings = append(o.findings, media.Finding{Code: media.CodeOf(err), Detail: f.MediaType})
+			continue
 		}
 		o.findings = append(o.findings, p.Findings...)
 		switch {
@@ -213,6 +218,9 @@ func (s *Service) open(ctx context.Context, a access.Actor, files []akte.Primary
 		default:
 			o.findings = append(o.findings, media.Finding{Code: CodeNoPages, Detail: p.MediaType})
 		}
+	}
+	if len(o.places) == 0 && bad != nil {
+		return o, bad
 	}
 	if l := s.engine.Limits().Pages; paged && len(o.places) > l {
 		return o, &media.Error{Code: media.CodeTooManyPages}
