@@ -31,6 +31,7 @@ type tokenFile struct {
 	imprint     digest.Digest
 	imprintPath string // path of the .imprint file
 	genTime     time.Time
+	signer      string // subject of the authority's certificate, "" when it is not inside
 }
 
 // recordTokens writes the tokens of record n and collects what they carry.
@@ -53,6 +54,9 @@ func (w *writer) recordTokens(n int, record *ers.EvidenceRecord, m *material) er
 				return err
 			}
 			f := tokenFile{path: base + ".tst", imprint: imprint, imprintPath: base + ".imprint", genTime: token.Info.GenTime}
+			if c := token.Signer(); c != nil {
+				f.signer = c.Subject()
+			}
 			if needsOpenSSLForm(sd) {
 				stripped, err := tsp.StripCRLs(ts.Token)
 				if err != nil {

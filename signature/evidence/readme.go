@@ -137,8 +137,8 @@ func commands(b *strings.Builder, tokens []tokenFile, anchor string) {
 			fmt.Fprintf(b, "   ... (%d)\n", len(tokens)-i)
 			break
 		}
-		fmt.Fprintf(b, "   openssl ts -verify -token_in -in %s \\\n     -digest $(cut -d' ' -f2 %s) -CAfile %s\n     # %s\n",
-			t.path, t.imprintPath, anchor, t.genTime.UTC().Format(time.RFC3339))
+		fmt.Fprintf(b, "   openssl ts -verify -token_in -in %s \\\n     -digest $(cut -d' ' -f2 %s) -CAfile %s\n     # %s %s\n",
+			t.path, t.imprintPath, anchor, t.genTime.UTC().Format(time.RFC3339), oneLine(t.signer))
 	}
 }
 
