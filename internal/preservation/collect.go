@@ -92,7 +92,7 @@ type existing struct {
 }
 
 // Names of further fields of the metadata object (evidence.Metadata.Extra).
-// They are part of the format: docs/evidence.md.
+// They are part of the format: docs/evidence-format.md.
 const (
 	extraIntake   = "intake"    // "incomplete": made before routing had decided
 	extraClosedOn = "closed_on" // of the Vorgang, cause closed

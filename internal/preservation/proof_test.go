@@ -24,6 +24,8 @@ import (
 
 func TestEveryRecordOfAnyNumberOfDokumenteVerifiesAndAFlippedBitDoesNot(t *testing.T) {
 	w := newWorld(t)
+	ranged := w.service()
+	ranged.ReadTreesByRange()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 50).Draw(rt, "dokumente")
 		type doc struct {
@@ -44,8 +46,13 @@ func TestEveryRecordOfAnyNumberOfDokumenteVerifiesAndAFlippedBitDoesNot(t *testi
 			rt.Fatalf("%d Dokumente sealed, want %d", r.Documents, n)
 		}
 		ver := w.verifier()
-		for _, d := range docs {
-			g := w.groups(d.id)
+		for i, d := range docs {
+			p := w.p
+			if i%2 == 1 {
+				p = ranged
+			}
+			g, err := p.GroupsOf(t.Context(), stadt, d.id)
+			must(t, err)
 			if len(g) != 1 {
 				rt.Fatalf("%d archive versions", len(g))
 			}

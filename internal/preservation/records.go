@@ -1,6 +1,7 @@
 package preservation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -245,8 +246,12 @@ func (s *Service) record(ctx context.Context, a access.Actor, v ArchiveVersion, 
 	return er.Raw, nil
 }
 
-// reduced reads the path of a leaf: one range of the tree file a level. A tree
-// file that is gone is built again from the leaf list.
+// wholeTree is the size up to which a tree file is read at once: one call to the
+// store instead of one a level.
+const wholeTree = 256 << 10
+
+// reduced reads the path of a leaf: a small tree file at once, of a large one a
+// range a level. A tree file that is gone is built again from the leaf list.
 func (s *Service) reduced(ctx context.Context, a access.Actor, sealID uuid.UUID, leaf int, digests [][]byte) ([]hashtree.List, error) {
 	key := layout.SealLevels(a.TenantSlug, sealID)
 	info, err := s.store.Stat(ctx, key)
@@ -256,7 +261,15 @@ func (s *Service) reduced(ctx context.Context, a access.Actor, sealID uuid.UUID,
 	if err != nil {
 		return nil, err
 	}
-	f, err := hashtree.Open(&objectReader{ctx: ctx, store: s.store, key: key}, info.Size)
+	var r io.ReaderAt = &objectReader{ctx: ctx, store: s.store, key: key}
+	if info.Size <= s.wholeTree {
+		b, err := readAll(ctx, s.store, key)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(b)
+	}
+	f, err := hashtree.Open(r, info.Size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}

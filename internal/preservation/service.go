@@ -89,6 +89,8 @@ type Service struct {
 	m     *metrics
 	slots chan struct{} // who holds a connection for its election
 
+	wholeTree int64 // the constant; tests make it smaller
+
 	mu        sync.Mutex
 	snapshots map[snapshotKey]time.Time // when a large snapshot is due again
 }
@@ -126,7 +128,7 @@ func New(db *postgres.DB, log *event.Log, akten *akte.Service, store storage.Sto
 	def(&o.LostPause, time.Hour)
 	return &Service{
 		db: db, log: log, akten: akten, store: store, o: o, m: newMetrics(o.Registerer),
-		slots: make(chan struct{}, max(1, db.Pool().Config().MaxConns/2)), snapshots: map[snapshotKey]time.Time{},
+		slots: make(chan struct{}, max(1, db.Pool().Config().MaxConns/2)), snapshots: map[snapshotKey]time.Time{}, wholeTree: wholeTree,
 	}
 }
 
