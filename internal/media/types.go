@@ -41,9 +41,11 @@ type Limits struct {
 	InflatedBytes int64
 	// Operations is the most form invocations one page may lead to, default 100,000.
 	Operations int
-	// PageTime is the most time for one page in one step, default 10 s.
+	// PageTime is the most processor time for one page in one step, default
+	// 10 s; by the clock it may take six times that on a busy machine.
 	PageTime time.Duration
-	// FileTime is the most time for looking at one file as a whole, default 60 s.
+	// FileTime is the most processor time for looking at one file as a whole,
+	// default 60 s; by the clock six times that.
 	FileTime time.Duration
 	// OCRTime is the most time Tesseract may take for one page, default 60 s.
 	OCRTime time.Duration

@@ -148,9 +148,11 @@ func (w *world) kill(point string) bool {
 // batch is there once, whole, with every page accounted for.
 func TestKilledBehindEveryStepTheBatchGoesOn(t *testing.T) {
 	w := newWorld(t)
+	// Everywhere twice, and in the protocol of the bytes too, for `make prove`.
+	prove := os.Getenv("EVB_PROVE") != ""
 	var points []string
 	for _, p := range failpoint.All() {
-		if strings.HasPrefix(p.Name(), "scan-") || strings.HasPrefix(p.Name(), "intake-") {
+		if strings.HasPrefix(p.Name(), "scan-") || prove && strings.HasPrefix(p.Name(), "intake-") {
 			points = append(points, p.Name())
 		}
 	}
@@ -175,7 +177,7 @@ func TestKilledBehindEveryStepTheBatchGoesOn(t *testing.T) {
 		} else {
 			t.Logf("%s lies on another way", point)
 		}
-		if w.kill(point + ":2") {
+		if prove && w.kill(point+":2") {
 			t.Logf("%s killed a second time", point)
 		}
 		id, err := w.bring(context.Background(), dir)
