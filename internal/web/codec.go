@@ -231,7 +231,10 @@ func bodyFault(err error) error {
 }
 
 // date is a local date without a zone in JSON: 2025-11-21, or empty.
-type date struct{ time.Time }
+type date struct{ day time.Time }
+
+// IsZero says that no date was given.
+func (d date) IsZero() bool { return d.day.IsZero() }
 
 func (d *date) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
@@ -241,7 +244,7 @@ func (d *date) UnmarshalText(b []byte) error {
 	if err != nil {
 		return fault.New("date-invalid", "value", string(b))
 	}
-	d.Time = t
+	d.day = t
 	return nil
 }
 

@@ -48,7 +48,7 @@ type dokumentBody struct {
 func (b dokumentBody) meta() (intake.Meta, error) {
 	m := intake.Meta{
 		Subject: b.Subject, DocumentType: b.DocumentType, Sender: b.Sender, Receiver: b.Receiver, Remark: b.Remark, FormCode: b.FormCode,
-		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.Time, WrittenOn: b.WrittenOn.Time, Data: b.Data,
+		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.day, WrittenOn: b.WrittenOn.day, Data: b.Data,
 	}
 	if b.VorgangID != nil {
 		m.Vorgang = *b.VorgangID
@@ -233,10 +233,10 @@ func (s *Server) patchDokument(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := akte.DokumentPatch{Subject: body.Subject, DocumentType: body.DocumentType, Sender: body.Sender, Receiver: body.Receiver, Remark: body.Remark}
 	if body.ReceivedOn != nil {
-		p.ReceivedOn = &body.ReceivedOn.Time
+		p.ReceivedOn = &body.ReceivedOn.day
 	}
 	if body.WrittenOn != nil {
-		p.WrittenOn = &body.WrittenOn.Time
+		p.WrittenOn = &body.WrittenOn.day
 	}
 	d, err := s.p.Akten.ChangeDokument(r.Context(), actorOf(r), id, p, version)
 	if err != nil {

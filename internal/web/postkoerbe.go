@@ -186,7 +186,7 @@ func (s *Server) followUpItem(w http.ResponseWriter, r *http.Request) error {
 	case body.DueAt != nil:
 		due = body.DueAt.UTC()
 	case body.DueOn != nil && !body.DueOn.IsZero():
-		if due, err = s.morning(r, body.DueOn.Time); err != nil {
+		if due, err = s.morning(r, body.DueOn.day); err != nil {
 			return err
 		}
 	default:
