@@ -122,6 +122,7 @@ func assemble(all []pageResult, findings []media.Finding) (string, WordsFile, Te
 	if letters > 0 {
 		facts.Confidence = math.Round(sum/letters*10) / 10
 	}
+	facts.OCR = read
 	switch {
 	case letters == 0:
 		facts.Quality = QualityNone

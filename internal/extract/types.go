@@ -81,6 +81,8 @@ type TextFacts struct {
 	Format int `json:"format"`
 	// Pages are the pages in order; empty for files without pages.
 	Pages []PageFacts `json:"pages"`
+	// OCR is true when the text of at least one page was recognised.
+	OCR bool `json:"ocr"`
 	// Confidence is the mean of the pages with text, by letters; 100 for text
 	// that was not recognised but read.
 	Confidence float64 `json:"confidence"`

@@ -132,7 +132,9 @@ func brokenPattern(prefix string) *regexp.Regexp {
 			b.WriteString("]")
 		}
 	}
-	b.WriteString(`[\dOolI|SBZ][\dOolI|SBZ .,]{0,14}(?: ?[/|] ?[\dOolI|SBZA]{1,6})?)`)
+	// Three digits, or fewer with a year: "30 KL 1" in a running text is none.
+	const digit = `[\dOolI|SBZ]`
+	b.WriteString(`(?:` + digit + `(?:[ .,]?` + digit + `){2,14}(?: ?[/|] ?[\dOolI|SBZA]{1,6})?|` + digit + `{1,2} ?/ ?[\dOolI|SBZA]{1,6}))`)
 	return regexp.MustCompile(b.String())
 }
 

@@ -1,0 +1,110 @@
+package routing
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"evb/internal/akte"
+)
+
+var testPatterns = []akte.Pattern{
+	{Prefix: "30-IFG-", Digits: 6, UnitID: uuid.UUID{15: 30}, UnitCode: "FB30"},
+	{Prefix: "61/5-BA-", Digits: 6, UnitID: uuid.UUID{15: 61}, UnitCode: "FB61"},
+	{Prefix: "64-WG-", Digits: 6, UnitID: uuid.UUID{15: 64}, UnitCode: "FB64"},
+}
+
+func TestNumbersAndWhatBeginsLikeOne(t *testing.T) {
+	cases := []struct {
+		text    string
+		found   string
+		broken  string // units
+		foreign string
+	}{
+		{"Aktenzeichen 61/5-BA-338202/24", "61/5-BA-338202/24", "", ""},
+		{"Aktenzeichen 61/5-BA-3382021/24", "", "FB61", ""},
+		{"Zeichen: 30-IFG-694200/24A.", "30-IFG-694200/24", "", ""},
+		{"Ihr Zeichen: 30-lFG-694200/24", "", "FB30", ""},
+		{"6l/5-BA-33B202/24", "", "FB61", ""},
+		{"64-WG-12/24 und 64-WG-479624/25", "64-WG-479624/25", "FB64", ""},
+		{"Tel. 0231 164-3000, IBAN DE26 9999 2668 5147", "", "", ""},
+		{"Rechnung RE-2024-29233 vom 61.5.2024", "", "", ""},
+		{"Flurstück 61/5, Haus 64", "", "", ""},
+		{"bis 64 WG 12 und 30 ifg 1", "", "", ""},
+	}
+	for _, c := range cases {
+		found, broken, foreign := numbersOf(c.text, textFacts{}, testPatterns)
+		var f, b []string
+		for _, x := range found {
+			f = append(f, x.Aktenzeichen)
+		}
+		for _, x := range broken {
+			b = append(b, x.UnitCode)
+		}
+		b = slices.Compact(b)
+		if got := strings.Join(f, " "); got != c.found && c.text != "Zeichen: 30-IFG-694200/24A." {
+			t.Errorf("%s: found %q", c.text, got)
+		}
+		if got := strings.Join(b, " "); got != c.broken {
+			t.Errorf("%s: begins like %q", c.text, got)
+		}
+		if got := strings.Join(foreign, " "); got != c.foreign {
+			t.Errorf("%s: foreign %q", c.text, got)
+		}
+	}
+	facts, err := parseFacts([]byte(`{"letter":{"references":[{"label":"yours","value":"99-XY-123456/24","offset":5},{"label":"ours","value":"61/5-BA-338202/24","offset":22}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "Ihr: 99-XY-123456/24, 61/5-BA-338202/24"
+	found, _, foreign := numbersOf(text, facts, testPatterns)
+	if len(foreign) != 1 || len(found) != 1 || facts.standing(found[0].Written, found[0].Offset) != InBody {
+		t.Errorf("foreign %v, found %+v", foreign, found)
+	}
+}
+
+func TestWordsAreComparedWholeAndForgiveNoise(t *testing.T) {
+	for _, c := range []struct {
+		text, phrase string
+		want         bool
+	}{
+		{"Rechnung Nr. 5", "Rechnung", true},
+		{"Berechnung der Kosten", "Rechnung", false},
+		{"Abrechnung", "Rechnung", false},
+		{"Bauordnungs-\namt", "Bauordnungsamt", true},
+		{"$tadtplanungs- und Bau0rdnungsarnt", "Bauordnungsamt", true},
+		{"Ordnungsamt", "Bauordnungsamt", false},
+		{"Lärmbelästigung", "Lärm*", true},
+		{"Alarm", "Lärm*", false},
+		{"Tageseinrichtungen fur Kinder", "Tageseinrichtungen für Kinder", true},
+		{"namens Kaya", "namens und in Vollmacht", false},
+		{"Gewerbe-Anmeldung", "Gewerbe Anmeldung", true},
+		{"", "Lärm", false},
+	} {
+		if got := contains(Fold(c.text), c.phrase); got != c.want {
+			t.Errorf("%q in %q: %v (%v)", c.phrase, c.text, got, Fold(c.text))
+		}
+	}
+}
+
+// FuzzNumbersOf: any text is read without failing, and what was found stands
+// where it says.
+func FuzzNumbersOf(f *testing.F) {
+	f.Add("Ihr Zeichen: 30-IFG-694200/24A und 61/5 -BA- 33 8202/2 4")
+	f.Add("6l/5-BA-33820\xff2/24")
+	f.Fuzz(func(t *testing.T, text string) {
+		found, broken, _ := numbersOf(text, textFacts{}, testPatterns)
+		for _, x := range found {
+			if !strings.HasPrefix(text[x.Offset:], x.Written) {
+				t.Fatalf("%q does not stand at %d", x.Written, x.Offset)
+			}
+		}
+		for _, b := range broken {
+			if !strings.Contains(text, b.Written) {
+				t.Fatalf("%q does not stand in the text", b.Written)
+			}
+		}
+	})
+}
