@@ -150,7 +150,10 @@ func TestALongVersionIsReadInSlices(t *testing.T) {
 }
 
 func TestWithoutTesseractDokumenteWaitAndThenGoOn(t *testing.T) {
-	w := extracttest.New(t, func(c *extracttest.Config) { c.Media.Tesseract = "/nonexistent/tesseract"; c.Extract.Retry = time.Millisecond })
+	w := extracttest.New(t, func(c *extracttest.Config) {
+		c.Media.Tesseract = "/nonexistent/tesseract"
+		c.Extract.Retry = time.Millisecond
+	})
 	d := w.Insert(nil, sharedFile(w, "scans", "phototest.tif"))
 	text := w.Insert(nil, sharedFile(w, "born-digital", "letter-de.pdf"))
 	for range 3 {

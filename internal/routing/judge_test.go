@@ -48,7 +48,9 @@ func TestWhatDecides(t *testing.T) {
 	}
 	const bau, wohn, recht = "FB61-Bauordnung", "FB64-Wohngeld", "FB30-Rechtsamt"
 	ptr := func(n akte.Number) *akte.Number { return &n }
-	text := func(n akte.Number, s routing.Standing) routing.TextNumber { return routing.TextNumber{Number: n, Standing: s} }
+	text := func(n akte.Number, s routing.Standing) routing.TextNumber {
+		return routing.TextNumber{Number: n, Standing: s}
+	}
 	broken := func(box string, ocr bool) routing.BrokenNumber {
 		return routing.BrokenNumber{Written: "61/5-BA-33820/24", Unit: unit(box), UnitCode: box[:4], Standing: routing.InSubject, OCR: ocr}
 	}
