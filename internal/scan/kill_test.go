@@ -37,7 +37,7 @@ func victim(spec string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if err := w.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -127,6 +127,7 @@ func (w *world) kill(point string) bool {
 		"S3": map[string]any{"Endpoint": w.at.S3.Endpoint, "Region": w.at.S3.Region, "Bucket": w.at.S3.Bucket,
 			"Credential": w.at.S3.Credential, "Bypass": w.at.S3.Bypass},
 	}), failpoint.Env+"="+point)
+	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -172,6 +173,7 @@ func TestKilledBehindEveryStepTheBatchGoesOn(t *testing.T) {
 		content = append(content, []byte("\n% "+name+"\n")...)
 		must(t, os.WriteFile(filepath.Join(dir, name+".pdf"), content, 0o600))
 		w.at.Folder = dir
+		t.Logf("%s", point)
 		if w.kill(point) {
 			reached++
 		} else {

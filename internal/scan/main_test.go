@@ -125,7 +125,7 @@ func (w *world) open() error {
 			return w.scans.Released(ctx, tx, a, at, q, d)
 		},
 	})
-	w.scans, err = scan.New(w.db, log, akten, w.blobs, w.intake, w.engine, scan.Options{UploadDir: w.at.Upload, Lease: time.Second})
+	w.scans, err = scan.New(w.db, log, akten, w.blobs, w.intake, w.engine, scan.Options{UploadDir: w.at.Upload, Lease: 3 * time.Second})
 	return err
 }
 
