@@ -203,7 +203,7 @@ func TestTheReconcilerFindsWhatALostQueueForgot(t *testing.T) {
 		t.Fatalf("open after filing: %d", n)
 	}
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, d))
-	w.expire = 11 * time.Minute // an intake that takes too long is collected as it is
+	w.expire.Store(int64(11 * time.Minute)) // an intake that takes too long is collected as it is
 	if n := w.openOf(preservation.Collect); n != 1 {
 		t.Fatalf("open after 11 minutes: %d", n)
 	}
@@ -247,7 +247,7 @@ func TestQuarantinedDokumenteAreNotSealed(t *testing.T) {
 	w.storeFiles([]string{"kaputt"}, func(tx pgx.Tx, blobs []uuid.UUID) error {
 		return w.akten.InsertDokumente(t.Context(), tx, stadt, w.now(), akte.NewDokument{ID: d, VersionID: id(), State: akte.Quarantined, Channel: akte.ChannelAPI, Files: newFiles(blobs)})
 	})
-	w.expire = time.Hour
+	w.expire.Store(int64(time.Hour))
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, d))
 	if r := w.sealNow(w.p); r.Documents != 0 || len(w.groups(d)) != 0 {
 		t.Errorf("a quarantined Dokument was sealed: %+v", r)
@@ -282,7 +282,7 @@ func TestThePolicyClosesByPeriodAndBySize(t *testing.T) {
 		t.Fatalf("%d seals after 3 leaves", seals())
 	}
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, w.letter("x", noise(20))))
-	w.expire = 61 * time.Minute
+	w.expire.Store(int64(61 * time.Minute))
 	if run(); seals() != 2 {
 		t.Fatalf("%d seals after the period", seals())
 	}

@@ -90,7 +90,7 @@ func (m *mischief) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 func (m *mischief) service(change ...func(*preservation.Options)) *preservation.Service {
 	return m.w.service(append([]func(*preservation.Options){func(o *preservation.Options) {
-		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: m.url}}, Now: m.w.now, Timeout: 5 * time.Second}
+		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: m.url}}, Now: m.w.now, Timeout: time.Minute}
 	}}, change...)...)
 }
 
@@ -149,7 +149,7 @@ func TestAfterTwoLostAnswersAPersonIsAsked(t *testing.T) {
 	if e.State != preservation.Problem || e.Reason == "" {
 		t.Errorf("evidence: %+v", e)
 	}
-	w.expire = 2 * time.Hour // it goes on by itself when the pause is over
+	w.expire.Store(int64(2 * time.Hour)) // it goes on by itself when the pause is over
 	m.mode.Store("")
 	must(t, run())
 	if e, _ = w.p.EvidenceOf(t.Context(), stadt, d); e.State != preservation.Sealed {
@@ -207,7 +207,7 @@ func TestTheGracePeriodIsWaitedFor(t *testing.T) {
 	if _, err := w.p.Record(t.Context(), stadt, d, uuid.Nil); !fault.Is(err, "evidence-pending") {
 		t.Errorf("a record before the token is final: %v", err)
 	}
-	w.expire = 61 * time.Minute
+	w.expire.Store(int64(61 * time.Minute))
 	r, err = p.SealNow(t.Context(), stadt)
 	must(t, err)
 	if r.Waiting || r.Seals[0].State != preservation.StateSealed {

@@ -118,7 +118,7 @@ type world struct {
 	tsa    *tsa.Server
 	url    string // of the authority
 	serve  *httptest.Server
-	expire time.Duration // added to the clock
+	expire atomic.Int64 // nanoseconds added to the clock
 	p      *preservation.Service
 }
 
@@ -150,13 +150,13 @@ func newWorld(t testing.TB, change ...func(*preservation.Options)) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return time.Now().Add(w.expire) }
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.expire.Load())) }
 
 // options are those of a service against the authority at url.
 func options(url string, now func() time.Time) preservation.Options {
 	return preservation.Options{
 		Now: now, SealWait: -1,
-		TSA:        &tsp.Client{Authorities: []tsp.Authority{{URL: url}}, Now: now, Timeout: 5 * time.Second},
+		TSA:        &tsp.Client{Authorities: []tsp.Authority{{URL: url}}, Now: now, Timeout: time.Minute},
 		Revocation: preservation.HTTPRevocation{URLs: []string{url + "/crl"}},
 	}
 }
