@@ -133,7 +133,7 @@ func TestStageWaitsForARemovalAndConfirmRefusesOne(t *testing.T) {
 			return err
 		})
 	}()
-	_, err = w.blobs.Stage(t.Context(), stadt, f)
+	_, err = w.service().Stage(t.Context(), stadt, f)
 	must(t, err)
 }
 
@@ -165,7 +165,7 @@ func TestWithoutTheBypassALockIsWaitedForAndTheContentStaysUsable(t *testing.T) 
 // leases that are over at once and two sweepers in loops: no reference may ever
 // point to something that is not there.
 func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
-	w := newWorld(t, func(o *blob.Options) { o.Lease = time.Microsecond; o.Wait = 20 * time.Second })
+	w := newWorld(t, func(o *blob.Options) { o.Lease = time.Microsecond; o.Wait = 2 * time.Minute })
 	rounds := 40
 	if testing.Short() {
 		rounds = 10

@@ -62,9 +62,7 @@ func newWorld(t testing.TB, change ...func(*blob.Options)) *world {
 			t.Errorf("stop: %v", err)
 		}
 	})
-	cfg := w.s3.Config(true)
-	cfg.CallTimeout, cfg.Attempts = 5*time.Second, 2
-	w.store, err = s3.New(cfg)
+	w.store, err = s3.New(w.s3.Config(true))
 	must(t, err)
 	t.Cleanup(w.store.CloseIdle)
 	w.spool, err = blob.NewSpool(filepath.Join(t.TempDir(), "spool"))

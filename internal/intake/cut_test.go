@@ -205,7 +205,7 @@ func TestBackendsEndedWhileDocumentsComeIn(t *testing.T) {
 		}
 	})
 	const each = 5
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	var mu sync.Mutex
 	acked := map[string]uuid.UUID{}
 	for s := range 8 {
