@@ -76,7 +76,7 @@ func TestAClerkWorksWithoutJavaScript(t *testing.T) {
 	w := newWorld(t)
 	w.Must(w.Org.SetPassword(t.Context(), w.System(), w.Schulz.User, password))
 	w.Must(w.Org.SetPassword(t.Context(), w.System(), w.Meier.User, password))
-	id := w.submit(w.Roth, `{"subject":"Carport <b>&"}`, "Antrag für ein Carport")
+	id := w.submit(w.Roth, `{"subject":"Carport <b>&"}`, "Antrag auf ein Carport")
 	item := w.deliver(id)
 	b := w.signIn("a.schulz")
 	has := func(a answer, words ...string) {
@@ -95,7 +95,7 @@ func TestAClerkWorksWithoutJavaScript(t *testing.T) {
 	has(desk, "Carport", "1 Eintrag")
 	opened := w.form(b, "/items/"+item+"/open", "row_version="+hidden(t, desk, "/items/"+item+"/open")).want(303)
 	dokument := w.get(b, opened.Header.Get("Location")).want(200)
-	has(dokument, "Antrag für ein Carport", "Warum liegt es hier?", "/pages/2.png", "Zum Vorgang nehmen", "noch offen")
+	has(dokument, "Antrag auf ein Carport", "Warum liegt es hier?", "/pages/2.png", "Zum Vorgang nehmen", "noch offen")
 	filed := w.form(b, "/dokumente/"+id+"/file", url.Values{"row_version": {hidden(t, dokument, "/dokumente/"+id+"/file")}, "aktenzeichen": {aktetest.NumberBau}}.Encode()).want(303)
 	dokument = w.get(b, filed.Header.Get("Location")).want(200)
 	has(dokument, "zum Vorgang genommen", aktetest.NumberBau+"-01")
