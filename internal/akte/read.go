@@ -14,7 +14,9 @@ import (
 )
 
 // SQLAkte are columns and tables of the Akte view, for lists of other
-// packages: append a WHERE on o and k and scan with pgx.RowToStructByPos.
+// packages: append a WHERE on o and k and scan with pgx.RowToStructByPos. Who
+// sees the Akte sees what shares its scope; what has a scope of its own is not
+// counted, so that the number tells of nothing hidden.
 const SQLAkte = `
     SELECT o.id, k.aktenzeichen, coalesce(m.subject, ''), coalesce(m.remark, ''), k.type, e.id, e.code, e.title, o.unit_id, coalesce(u.code, ''),
         o.lifecycle, k.medium, k.paper_location, o.protection_class, k.period_from, k.period_to, k.closed_on, k.retention_years,
@@ -26,7 +28,7 @@ const SQLAkte = `
     LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
     LEFT JOIN LATERAL (SELECT count(*)::int AS vorgaenge, (count(*) FILTER (WHERE vo.lifecycle = 'open'))::int AS open
         FROM vorgang v JOIN record_object vo ON vo.tenant = v.tenant AND vo.id = v.id
-        WHERE v.tenant = k.tenant AND v.akte_id = k.id) n ON true`
+        WHERE v.tenant = k.tenant AND v.akte_id = k.id AND vo.access_scope_id = o.access_scope_id) n ON true`
 
 // SQLVorgang are columns and tables of the Vorgang view; see SQLAkte.
 const SQLVorgang = `
@@ -39,7 +41,7 @@ const SQLVorgang = `
     LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
     LEFT JOIN LATERAL (SELECT count(*)::int AS dokumente FROM record_object d
-        WHERE d.tenant = v.tenant AND d.parent_id = v.id AND d.kind = 'dokument') n ON true`
+        WHERE d.tenant = v.tenant AND d.parent_id = v.id AND d.kind = 'dokument' AND d.access_scope_id = o.access_scope_id) n ON true`
 
 // SQLEinheit are columns and tables of the Aktenplaneinheit view; see SQLAkte.
 const SQLEinheit = `
