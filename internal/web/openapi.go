@@ -48,6 +48,7 @@ type route struct {
 	Query        []string
 	IfMatch      bool
 	Key          int
+	Ranges       bool // answers a Range with 206
 }
 
 var pathVariable = regexp.MustCompile(`\{([a-z_]+)(?::[^}]*)?\}`)
@@ -153,6 +154,9 @@ func (s *schemas) responses(rt route) object {
 		ok["content"] = object{"application/json": object{"schema": s.of(reflect.TypeOf(rt.Out))}}
 	}
 	answers := object{strconv.Itoa(status): ok, "default": object{"$ref": "#/components/responses/Problem"}}
+	if rt.Ranges {
+		answers["206"] = object{"description": "Ein Stück davon (a part of it)", "content": ok["content"]}
+	}
 	if rt.Key != keyNone && status == http.StatusCreated {
 		again := object{"description": "Schon geschehen: die erste Antwort (already done: the first answer)"}
 		if ok["content"] != nil {

@@ -44,7 +44,7 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/dokumente", ID: "dokumente", DE: "Dokumente", EN: "Dokumente", Handle: s.getDokumente, Query: with("vorgang_id", "akte_id", "batch_uuid", "unfiled", "state", "count"), Out: list[dokumentView]{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}", ID: "dokument", DE: "Ein Dokument", EN: "One Dokument", Handle: s.getDokument, Out: dokumentView{}},
 		{Method: "PATCH", Path: v1 + "/dokumente/{id}", ID: "changeDokument", DE: "Angaben ändern", EN: "Change metadata", Handle: s.patchDokument, In: dokumentPatch{}, Out: dokumentView{}, IfMatch: true},
-		{Method: "GET", Path: v1 + "/dokumente/{id}/content", ID: "content", DE: "Inhalt, unverändert", EN: "Content, unchanged", Handle: s.getContent, Class: download, Query: []string{"version", "file", "download"}, OutType: "application/octet-stream"},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/content", ID: "content", DE: "Inhalt, unverändert", EN: "Content, unchanged", Handle: s.getContent, Class: download, Ranges: true, Query: []string{"version", "file", "download"}, OutType: "application/octet-stream"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/text", ID: "text", DE: "Text", EN: "Text", Handle: s.getText, Class: download, Query: []string{"version"}, OutType: "text/plain"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/pages/{n:[0-9]+}.png", ID: "page", DE: "Bild einer Seite", EN: "Image of a page", Handle: s.getPage, Class: download, Query: []string{"version"}, OutType: "image/png"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/versions", ID: "versions", DE: "Versionen", EN: "Versions", Handle: s.getVersions, Out: list[versionView]{}},

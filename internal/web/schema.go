@@ -51,12 +51,11 @@ func (s *schemas) of(t reflect.Type) object {
 		if t.Elem().Kind() == reflect.Uint8 {
 			return object{"type": "string"}
 		}
-		items := object{"type": "array", "items": s.of(t.Elem())}
-		if t.Kind() == reflect.Slice && !strings.HasPrefix(t.PkgPath(), "evb/internal/web") && t.Name() == "" {
-			return items
-		}
-		return items
+		return object{"type": "array", "items": s.of(t.Elem())}
 	case reflect.Map:
+		if t.Elem().Kind() == reflect.Interface {
+			return object{"type": "object", "additionalProperties": true}
+		}
 		return object{"type": "object", "additionalProperties": s.of(t.Elem())}
 	case reflect.Struct:
 		if t.Implements(textMarshal) {

@@ -180,7 +180,11 @@ func TestActsOnItemsNeedTheVersionTheyWereMadeFrom(t *testing.T) {
 	if claimed.text("state") != "claimed" || claimed.text("claimed_by") == "" {
 		t.Errorf("claimed: %s", claimed.Body)
 	}
-	w.call(w.Koch, "POST", path+"/done", nil, header{"If-Match": opened.Header.Get("ETag")}).want(412, "stale-version")
+	w.call(w.Schulz, "POST", path+"/done", nil, header{"If-Match": opened.Header.Get("ETag")}).want(412, "stale-version")
+	// The other one is told who was first.
+	if taken := w.call(w.Koch, "POST", path+"/claim", nil, header{"If-Match": opened.Header.Get("ETag")}).want(409, "item-taken"); !strings.Contains(taken.text("detail"), "Anna Schulz") {
+		t.Errorf("taken: %s", taken.Body)
+	}
 	w.call(w.Schulz, "POST", path+"/return", map[string]string{}, header{"If-Match": "*"}).want(422)
 	moved := w.call(w.Schulz, "POST", path+"/forward", map[string]string{"postkorb": "FB61-Beschwerden", "reason": "zuständig"}, header{"If-Match": claimed.Header.Get("ETag")}).want(200)
 	w.call(w.Schulz, "POST", path+"/undo", nil, header{"If-Match": moved.Header.Get("ETag")}).want(200)
