@@ -24,7 +24,6 @@ import (
 	"evb/internal/export"
 	"evb/internal/extract"
 	"evb/internal/find"
-	"evb/internal/idempotency"
 	"evb/internal/indexing"
 	"evb/internal/intake"
 	"evb/internal/job"
@@ -338,7 +337,6 @@ func (a *App) queue() error {
 const (
 	followUps  = "postkorb.follow_ups"
 	partitions = "event.partitions"
-	requests   = "idempotency.expire"
 )
 
 func (a *App) ownJobs() []job.Definition {
@@ -352,12 +350,6 @@ func (a *App) ownJobs() []job.Definition {
 			// default one, so a late run loses nothing.
 			_, err := a.db.Pool().Exec(ctx, `SELECT evb_event_partitions(3)`)
 			return err
-		}},
-		{Kind: requests, Queue: job.Bulk, Every: 24 * time.Hour, Run: func(ctx context.Context, j job.Job) error {
-			return a.db.InTx(ctx, j.Tenant, func(tx pgx.Tx) error {
-				_, err := idempotency.Expire(ctx, tx)
-				return err
-			})
 		}},
 	}
 }
