@@ -57,7 +57,8 @@ func (b dokumentBody) meta() (intake.Meta, error) {
 		var sum [32]byte
 		if s != "" {
 			raw, err := hex.DecodeString(s)
-			if err != nil || len(raw) != 32 {
+			// All zeros would mean "not given" further on; nothing has that digest.
+			if err != nil || len(raw) != 32 || [32]byte(raw) == sum {
 				return m, fault.New("parameter-invalid", "name", "sha256", "value", s).With("/sha256/"+strconv.Itoa(i), "parameter-invalid", "name", "sha256", "value", s)
 			}
 			copy(sum[:], raw)

@@ -306,7 +306,7 @@ func TestAnInterruptedUploadGoesOnWhereItStopped(t *testing.T) {
 		t.Errorf("book: %s", b.Body)
 	}
 	w.call(scanner, "GET", "/api/v1/batches?state=processing", nil).want(200)
-	w.call(scanner, "PUT", "/api/v1/batches/"+book.text("id")+"/files/..%2F..%2Fetc%2Fpasswd", []byte("x")).want(422)
+	w.call(scanner, "PUT", "/api/v1/batches/"+book.text("id")+"/files/..%2F..%2Fetc%2Fpasswd", []byte("x")).want(400, "batch-file-name")
 	w.call(w.Meier, "GET", "/api/v1/batches/"+book.text("id"), nil).want(404)
 	w.call(w.Meier, "HEAD", path, nil).want(404)
 }
@@ -342,7 +342,8 @@ func TestBadInputIsToldInBothLanguagesAndStoresNothing(t *testing.T) {
 	post("file", `{"received_on":"20.11.2026"}`, "a.pdf", good).want(422, "date-invalid")
 	post("file", `{"unit":"FB99"}`, "a.pdf", good).want(422, "unit-unknown")
 	post("datei", `{}`, "a.pdf", good).want(422, "part-unexpected")
-	post("file", `{"sha256":["`+strings.Repeat("0", 64)+`"]}`, "a.pdf", good).want(422, "hash-differs")
+	post("file", `{"sha256":["`+strings.Repeat("1", 64)+`"]}`, "a.pdf", good).want(422, "hash-differs")
+	post("file", `{"sha256":["`+strings.Repeat("0", 64)+`"]}`, "a.pdf", good).want(400, "parameter-invalid")
 	post("file", `{"sha256":["zz"]}`, "a.pdf", good).want(400, "parameter-invalid")
 	post("file", `{}`, "../../etc/passwd", good).want(422, "file-name-unsafe")
 	post("file", `{}`).want(422, "no-files")
