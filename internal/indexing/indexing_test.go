@@ -412,7 +412,7 @@ func TestTheQueriesOfTheCorpusFindTheirSection(t *testing.T) {
 	dir := filepath.Join("..", "..", "..", "shared", "data", "corpus-de")
 	laws, err := os.Open(filepath.Join(dir, "laws.jsonl.gz"))
 	if err != nil {
-		t.Logf("no corpus beside this checkout, its own small one is used: %v", err)
+		t.Logf("no corpus beside this checkout, the tests of package search have their own: %v", err)
 		return
 	}
 	defer func() { _ = laws.Close() }()
