@@ -89,6 +89,14 @@ func TestWordsAreComparedWholeAndForgiveNoise(t *testing.T) {
 	}
 }
 
+func TestAMisreadingOfAnotherPhraseDoesNotCount(t *testing.T) {
+	tab := Tables{Rules: CityRules(), Desks: map[string]Desk{"FB32-Gewerbemeldungen": {Name: "FB32-Gewerbemeldungen"}}}
+	got := tab.weigh(Words{Title: Fold("Gewerbe-Anmeldung")})
+	if len(got) != 1 || got[0].weight != 8 || got[0].evidence() != "„Gewerbe Anmeldung“" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // FuzzNumbersOf: any text is read without failing, and what was found stands
 // where it says.
 func FuzzNumbersOf(f *testing.F) {

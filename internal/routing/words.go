@@ -108,7 +108,7 @@ func (t Tables) weigh(w Words) []score {
 	body := map[string]int{}
 	for _, p := range t.Rules.Phrases {
 		desk, ok := t.Desks[p.Postkorb]
-		if !ok || !contains(w[p.Place], p.Words) {
+		if !ok || !contains(w[p.Place], p.Words) || t.likeAnother(w[p.Place], p) {
 			continue
 		}
 		s := by[p.Postkorb]
@@ -137,6 +137,35 @@ func (t Tables) weigh(w Words) []score {
 		return out[i].desk.Name < out[j].desk.Name
 	})
 	return out
+}
+
+// likeAnother says that a phrase was found only as a misreading of another one
+// of the same Postkorb and place, which stands there letter by letter: Abmeldung
+// where Anmeldung is written.
+func (t Tables) likeAnother(text []string, p Phrase) bool {
+	if exactly(text, p.Words) {
+		return false
+	}
+	for _, o := range t.Rules.Phrases {
+		if o.Postkorb == p.Postkorb && o.Place == p.Place && o.Words != p.Words && contains(Fold(o.Words), p.Words) && exactly(text, o.Words) {
+			return true
+		}
+	}
+	return false
+}
+
+// exactly looks for the words of a phrase letter by letter.
+func exactly(text []string, phrase string) bool {
+	if strings.Contains(phrase, "*") {
+		return contains(text, phrase)
+	}
+	want := Fold(phrase)
+	for i := 0; i+len(want) <= len(text) && len(want) > 0; i++ {
+		if slices.Equal(text[i:i+len(want)], want) {
+			return true
+		}
+	}
+	return false
 }
 
 // contains looks for the words of a phrase one after the other.
