@@ -19,6 +19,7 @@ var flow = event.Flow{
 	akte.DokumentReceived:     {extract.Text},
 	akte.DokumentReleased:     {extract.Text},
 	akte.DokumentVersionAdded: {extract.Text},
+	extract.VersionHard:       {extract.TextHard},
 
 	akte.DokumentExtracted:        {routing.Decide, preservation.Collect},
 	akte.DokumentExtractionFailed: {routing.Decide, preservation.Collect},
