@@ -277,7 +277,7 @@ func TestAnInterruptedUploadGoesOnWhereItStopped(t *testing.T) {
 		t.Fatalf("the broken piece was answered: %d", resp.StatusCode)
 	}
 	var offset int
-	for range 100 {
+	for range 6000 {
 		h := w.call(scanner, "HEAD", path, nil).want(200)
 		_, err = fmt.Sscan(h.Header.Get("Upload-Offset"), &offset)
 		w.Must(err)
