@@ -75,32 +75,33 @@ type Page struct {
 }
 
 // Both tables have the same columns. Their keys (tenant, recorded_at, id) give
-// the order, so a page costs its length and what the filter passes over. Names
-// and numbers are looked up for the lines of the page alone.
-const sqlList = `
-    SELECT x.stream, s.seq, x.id, x.kind, x.record_id, x.subject_kind, x.subject_id, x.actor_id,
-        coalesce(u.login, ''), coalesce(u.display_name, ''), x.on_behalf_of, x.capacity, x.via, x.reason, x.request_id,
-        x.occurred_at, x.recorded_at,
-        CASE WHEN evb_reads_all($12, $13) OR x.actor_id = $12 THEN x.payload::jsonb -> 'details' END
-    FROM (
-        SELECT l.* FROM (
-            SELECT 'event' AS stream, event.* FROM event WHERE tenant = evb_tenant() AND $1 IN ('', 'event')
-            UNION ALL
-            SELECT 'access' AS stream, access_log.* FROM access_log WHERE tenant = evb_tenant() AND $1 IN ('', 'access')
-        ) l
-        WHERE (l.recorded_at, l.id) < ($2::timestamptz, $3::uuid)
+// the order, and each is read by itself from the newest on, so a page costs its
+// length and what the filter passes over. Names and numbers are looked up for
+// the lines of the page alone.
+const (
+	sqlListOne = `
+        (SELECT '%[2]s'::text AS stream, l.* FROM %[1]s l
+        WHERE l.tenant = evb_tenant() AND $1 IN ('', '%[2]s')
+          AND (l.recorded_at, l.id) < ($2::timestamptz, $3::uuid)
           AND l.recorded_at >= $9 AND l.recorded_at < $10
           AND ($4 = '' OR l.kind = $4 OR ($5 AND starts_with(l.kind, $4)))
           AND ($6::uuid IS NULL OR l.record_id = $6)
           AND ($7::uuid IS NULL OR l.subject_id = $7)
           AND ($8 = '' OR l.actor_id::text = $8 OR l.actor_id = (SELECT a.id FROM app_user a WHERE a.tenant = evb_tenant() AND a.login = $8))
           AND ($11 = '' OR l.request_id = $11)
-        ORDER BY l.recorded_at DESC, l.id DESC
-        LIMIT $14
-    ) x
+        ORDER BY l.recorded_at DESC, l.id DESC LIMIT $14)`
+	sqlListAll = `
+    SELECT x.stream, s.seq, x.id, x.kind, x.record_id, x.subject_kind, x.subject_id, x.actor_id,
+        coalesce(u.login, ''), coalesce(u.display_name, ''), x.on_behalf_of, x.capacity, x.via, x.reason, x.request_id,
+        x.occurred_at, x.recorded_at,
+        CASE WHEN evb_reads_all($12, $13) OR x.actor_id = $12 THEN x.payload::jsonb -> 'details' END
+    FROM (SELECT * FROM (%s UNION ALL %s) y ORDER BY y.recorded_at DESC, y.id DESC LIMIT $14) x
     LEFT JOIN app_user u ON u.tenant = evb_tenant() AND u.id = x.actor_id
     LEFT JOIN log_sequence s ON s.tenant = evb_tenant() AND s.stream = x.stream AND s.id = x.id
     ORDER BY x.recorded_at DESC, x.id DESC`
+)
+
+var sqlList = fmt.Sprintf(sqlListAll, fmt.Sprintf(sqlListOne, "event", event.Events), fmt.Sprintf(sqlListOne, "access_log", event.Access))
 
 // List reads a page of the log, newest first. For auditors and administrators;
 // what an entry says in detail is for those who may read everything, and for the

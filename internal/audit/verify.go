@@ -176,38 +176,98 @@ func (s *Service) verifyStream(ctx context.Context, a access.Actor, stream event
 	return r, nil
 }
 
-// row is a number with its entry, whose fields are nil when the entry is gone.
+// row is a number with its entry, nil when that is gone.
 type row struct {
-	Seq         int64
-	ID          uuid.UUID
-	NumberedAt  time.Time // recorded_at as the sequence has it
-	Chain       []byte
-	Kind        *string
+	Seq        int64
+	ID         uuid.UUID
+	NumberedAt time.Time // recorded_at as the sequence has it
+	Chain      []byte
+	*entry
+}
+
+// entry is what the log says.
+type entry struct {
+	EntryID     uuid.UUID
+	Kind        string
 	Record      *uuid.UUID
-	SubjectKind *string
+	SubjectKind string
 	Subject     *uuid.UUID
-	Actor       *uuid.UUID
+	Actor       uuid.UUID
 	OnBehalfOf  *uuid.UUID
-	Capacity    *string
-	Via         *string
-	Reason      *string
-	RequestID   *string
-	OccurredAt  *time.Time
-	RecordedAt  *time.Time
+	Capacity    string
+	Via         string
+	Reason      string
+	RequestID   string
+	OccurredAt  time.Time
+	RecordedAt  time.Time
 	PayloadHash []byte
 	Salt        []byte
 	Payload     *string
 }
 
-// An entry whose time was changed is not found under its number any more and
-// counts as missing.
-const sqlWalk = `
-    SELECT s.seq, s.id, s.recorded_at, s.chain, e.kind, e.record_id, e.subject_kind, e.subject_id, e.actor_id, e.on_behalf_of,
+// The numbers of a chunk and their entries are read one after the other, and the
+// entries by a hashed list within the chunk's own times: no plan can make that
+// dearer than one pass over those partitions, however old the statistics are. An
+// entry whose time was changed is not found under its number and counts as missing.
+const (
+	sqlNumbers = `
+    SELECT seq, id, recorded_at, chain FROM log_sequence
+    WHERE tenant = evb_tenant() AND stream = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	sqlEntries = `
+    SELECT e.id, e.kind, e.record_id, e.subject_kind, e.subject_id, e.actor_id, e.on_behalf_of,
         e.capacity, e.via, e.reason, e.request_id, e.occurred_at, e.recorded_at, e.payload_hash, e.salt, e.payload
-    FROM (SELECT seq, id, recorded_at, chain FROM log_sequence
-          WHERE tenant = evb_tenant() AND stream = $1 AND seq > $2 ORDER BY seq LIMIT $3) s
-    LEFT JOIN %[1]s e ON e.tenant = evb_tenant() AND e.recorded_at = s.recorded_at AND e.id = s.id
-    ORDER BY s.seq`
+    FROM %[1]s e
+    WHERE e.tenant = evb_tenant() AND e.recorded_at BETWEEN $1 AND $2 AND e.id = ANY ($3::uuid[])`
+)
+
+// chunk reads the next numbers with their entries.
+func (s *Service) chunk(ctx context.Context, q postgres.Querier, stream event.Stream, table string, after int64) ([]row, error) {
+	got, err := q.Query(ctx, sqlNumbers, stream, after, s.o.Chunk)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pgx.CollectRows(got, func(r pgx.CollectableRow) (w row, err error) {
+		err = r.Scan(&w.Seq, &w.ID, &w.NumberedAt, &w.Chain)
+		return w, err
+	})
+	if err != nil || len(rows) == 0 {
+		return rows, err
+	}
+	ids := make([]uuid.UUID, len(rows))
+	from, to := rows[0].NumberedAt, rows[0].NumberedAt
+	for i, w := range rows {
+		ids[i] = w.ID
+		if w.NumberedAt.Before(from) {
+			from = w.NumberedAt
+		}
+		if w.NumberedAt.After(to) {
+			to = w.NumberedAt
+		}
+	}
+	got, err = q.Query(ctx, fmt.Sprintf(sqlEntries, table), from, to, ids)
+	if err != nil {
+		return nil, err
+	}
+	type key struct {
+		id uuid.UUID
+		at int64
+	}
+	entries := make(map[key]entry, len(rows))
+	_, err = pgx.CollectRows(got, func(r pgx.CollectableRow) (struct{}, error) {
+		e, err := pgx.RowToStructByPos[entry](r)
+		entries[key{e.EntryID, e.RecordedAt.UnixMicro()}] = e
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if e, ok := entries[key{rows[i].ID, rows[i].NumberedAt.UnixMicro()}]; ok {
+			rows[i].entry = &e
+		}
+	}
+	return rows, nil
+}
 
 // walk recomputes the stream from its first entry. The log only grows, so chunks
 // need no common snapshot.
@@ -216,11 +276,8 @@ func (s *Service) walk(ctx context.Context, a access.Actor, r *StreamReport, tab
 	for {
 		var rows []row
 		err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-			got, err := q.Query(ctx, fmt.Sprintf(sqlWalk, table), r.Stream, r.Last, s.o.Chunk)
-			if err != nil {
-				return err
-			}
-			rows, err = pgx.CollectRows(got, pgx.RowToStructByPos[row])
+			var err error
+			rows, err = s.chunk(ctx, q, r.Stream, table, r.Last)
 			return err
 		})
 		if err != nil {
@@ -234,7 +291,7 @@ func (s *Service) walk(ctx context.Context, a access.Actor, r *StreamReport, tab
 				}
 			}
 			chain = w.Chain
-			if w.PayloadHash != nil {
+			if w.entry != nil {
 				r.Entries++
 				if w.Payload == nil {
 					r.Erased++
@@ -261,7 +318,7 @@ func (w *row) check(stream event.Stream, last int64, chain []byte) *Finding {
 	case w.Seq != last+1:
 		f := finding(stream, NumberMissing, last, last+1, uuid.Nil, map[string]string{"next": fmt.Sprint(w.Seq)})
 		return &f
-	case w.PayloadHash == nil:
+	case w.entry == nil:
 		return bad(EntryMissing, map[string]string{"id": w.ID.String()})
 	case w.Payload != nil && !bytes.Equal(event.PayloadHash(w.Salt, []byte(*w.Payload)), w.PayloadHash):
 		return bad(PayloadChanged, map[string]string{"id": w.ID.String()})
@@ -305,16 +362,16 @@ func (w *row) differs() string {
 		same bool
 	}{
 		{"id", b.ID == w.ID},
-		{"kind", b.Kind == *w.Kind},
+		{"kind", b.Kind == w.Kind},
 		{"record_id", sameID(b.Record, w.Record)},
-		{"subject_kind", b.SubjectKind == *w.SubjectKind},
+		{"subject_kind", b.SubjectKind == w.SubjectKind},
 		{"subject_id", sameID(b.Subject, w.Subject)},
-		{"actor_id", b.Actor == *w.Actor},
+		{"actor_id", b.Actor == w.Actor},
 		{"on_behalf_of", sameID(b.OnBehalfOf, w.OnBehalfOf)},
-		{"capacity", b.Capacity == *w.Capacity},
-		{"via", b.Via == *w.Via},
-		{"reason", b.Reason == *w.Reason},
-		{"request_id", b.RequestID == *w.RequestID},
+		{"capacity", b.Capacity == w.Capacity},
+		{"via", b.Via == w.Via},
+		{"reason", b.Reason == w.Reason},
+		{"request_id", b.RequestID == w.RequestID},
 		{"occurred_at", b.OccurredAt == w.OccurredAt.UTC().Format(event.TimeFormat)},
 		{"recorded_at", b.RecordedAt == w.RecordedAt.UTC().Format(event.TimeFormat)},
 	} {
@@ -333,42 +390,54 @@ func sameID(a, b *uuid.UUID) bool {
 }
 
 const (
+	sqlCount = `
+    SELECT (SELECT count(*) FROM %[1]s WHERE tenant = evb_tenant()),
+           (SELECT count(*) FROM log_sequence WHERE tenant = evb_tenant() AND stream = $1),
+           (SELECT count(*) FROM log_pending WHERE tenant = evb_tenant() AND stream = $1)`
 	sqlUnnumbered = `
-    SELECT e.id FROM %[1]s e
-    WHERE e.tenant = evb_tenant()
-      AND NOT EXISTS (SELECT FROM log_sequence s WHERE s.tenant = evb_tenant() AND s.stream = $1 AND s.id = e.id AND s.recorded_at = e.recorded_at)
-      AND NOT EXISTS (SELECT FROM log_pending p WHERE p.tenant = evb_tenant() AND p.stream = $1 AND p.id = e.id AND p.recorded_at = e.recorded_at)
-    ORDER BY e.recorded_at, e.id LIMIT 1`
+    SELECT x.id FROM (
+        SELECT id, recorded_at FROM %[1]s WHERE tenant = evb_tenant()
+        EXCEPT
+        (SELECT id, recorded_at FROM log_sequence WHERE tenant = evb_tenant() AND stream = $1
+         UNION ALL
+         SELECT id, recorded_at FROM log_pending WHERE tenant = evb_tenant() AND stream = $1)
+    ) x ORDER BY x.recorded_at, x.id LIMIT 1`
 	sqlPendingLost = `
     SELECT p.id FROM log_pending p
     WHERE p.tenant = evb_tenant() AND p.stream = $1
       AND NOT EXISTS (SELECT FROM %[1]s e WHERE e.tenant = evb_tenant() AND e.recorded_at = p.recorded_at AND e.id = p.id)
     ORDER BY p.id LIMIT 1`
-	sqlPendingCount = `
-    SELECT count(*) FROM log_pending WHERE tenant = evb_tenant() AND stream = $1`
 )
 
 // strays looks for entries that stand outside the sequence: put in past the
 // sequencer, or left when their numbers were removed; and for pending marks
-// whose entry was removed before it got its number.
+// whose entry was removed before it got its number. Numbers without an entry
+// were found on the walk, so equal counts mean that there are no others.
 func (s *Service) strays(ctx context.Context, a access.Actor, r *StreamReport, table string) error {
 	return s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		if err := q.QueryRow(ctx, sqlPendingCount, r.Stream).Scan(&r.Pending); err != nil {
+		var entries, numbers int64
+		if err := q.QueryRow(ctx, fmt.Sprintf(sqlCount, table), r.Stream).Scan(&entries, &numbers, &r.Pending); err != nil {
 			return err
 		}
-		for _, x := range []struct{ sql, code string }{{sqlUnnumbered, EntryUnnumbered}, {sqlPendingLost, PendingLost}} {
+		searches := map[string]string{PendingLost: sqlPendingLost}
+		if entries != numbers+r.Pending {
+			searches[EntryUnnumbered] = sqlUnnumbered
+		}
+		for _, code := range []string{EntryUnnumbered, PendingLost} {
+			sql, wanted := searches[code]
+			if !wanted || r.First != nil {
+				continue
+			}
 			var id uuid.UUID
-			err := q.QueryRow(ctx, fmt.Sprintf(x.sql, table), r.Stream).Scan(&id)
+			err := q.QueryRow(ctx, fmt.Sprintf(sql, table), r.Stream).Scan(&id)
 			if errors.Is(err, pgx.ErrNoRows) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if r.First == nil {
-				f := finding(r.Stream, x.code, r.Last, r.Last+1, id, map[string]string{"id": id.String()})
-				r.First = &f
-			}
+			f := finding(r.Stream, code, r.Last, r.Last+1, id, map[string]string{"id": id.String()})
+			r.First = &f
 		}
 		return nil
 	})
