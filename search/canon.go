@@ -28,8 +28,6 @@ type run struct {
 	blank  bool     // some groups are joined by blanks only
 }
 
-func (r *run) reset() { r.groups, r.seps, r.blank = r.groups[:0], r.seps[:0], false }
-
 // end is the byte offset after the last group.
 func (r *run) end() int {
 	g := r.groups[len(r.groups)-1]

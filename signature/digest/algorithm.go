@@ -13,6 +13,7 @@ import (
 	"hash"
 	"strings"
 
+	//lint:ignore SA1019 legacy, and still to be verified
 	_ "golang.org/x/crypto/ripemd160" // registers RIPEMD-160 for records of the 2000s
 )
 

@@ -33,13 +33,10 @@ type proxy struct {
 
 func newProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	p := &proxy{back: httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})}
-	rewrite := p.back.Director
-	p.back.Director = func(r *http.Request) {
-		host := r.Host // it is signed
-		rewrite(r)
-		r.Host = host
-	}
+	p := &proxy{back: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: target})
+		r.Out.Host = r.In.Host // it is signed
+	}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
