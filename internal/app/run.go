@@ -47,6 +47,9 @@ func (a *App) Run(ctx context.Context, ready func(url string) error) error {
 	if a.follower != nil {
 		background.Go(func() error { return a.follower.Run(bctx) })
 	}
+	if a.watches() {
+		background.Go(func() error { return a.watch(bctx) })
+	}
 	jobs, stopJobs := context.WithCancel(bctx)
 	defer stopJobs()
 	jobsEnded := make(chan struct{})

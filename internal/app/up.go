@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,10 +18,7 @@ import (
 	"evb/internal/demo"
 	"evb/internal/job"
 	"evb/internal/org"
-	"evb/internal/postgres"
 	"evb/internal/routing"
-	"evb/internal/scan"
-	"evb/internal/scan/folder"
 )
 
 // UpOptions are those of `evb up`.
@@ -72,6 +68,15 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 	}
 	if cfg.Tools.CacheDir == "" {
 		cfg.Tools.CacheDir = filepath.Join(dir, "cache")
+	}
+	if cfg.Intake.WatchDir == "" {
+		cfg.Intake.WatchDir, cfg.Intake.WatchUser = filepath.Join(dir, "eingang"), localAdmin
+		if o.Demo {
+			cfg.Intake.WatchUser = demo.ScanOperator
+		}
+		if err := os.MkdirAll(cfg.Intake.WatchDir, 0o755); err != nil { //nolint:gosec // scanners write there
+			return err
+		}
 	}
 	a, err := Open(ctx, Options{
 		Config: cfg, Places: local.Places(), Node: node, Demo: o.Demo, Version: o.Version, Log: o.Log, Registry: o.Registry,
@@ -168,63 +173,10 @@ func (a *App) demoBatch(ctx context.Context, dir string, system access.Actor) er
 	if err := demo.WriteBatch(box); err != nil {
 		return err
 	}
-	batches, err := folder.Read(box)
+	operator, err := a.actor(ctx, system.Tenant, system.TenantSlug, demo.ScanOperator)
 	if err != nil {
 		return err
 	}
-	var operator access.Actor
-	err = a.db.Read(ctx, system.Tenant, func(q postgres.Querier) error {
-		var err error
-		operator, err = org.ActorOf(ctx, q, postgres.TenantRow{ID: system.Tenant, Slug: system.TenantSlug}, demo.ScanOperator, a.o.Now().UTC())
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, b := range batches {
-		if err := a.handOver(ctx, operator, b); err != nil {
-			return fmt.Errorf("batch %s: %w", b.Name, err)
-		}
-	}
-	return nil
-}
-
-// handOver brings a batch folder of this machine in, step by step as a client
-// does over HTTP.
-func (a *App) handOver(ctx context.Context, operator access.Actor, b folder.Batch) error {
-	if b.Err != nil {
-		return b.Err
-	}
-	receipt, err := a.scan.Create(ctx, operator, scan.NewBatch{Name: b.Name, CSV: b.CSV, XML: b.XML, CSVName: b.CSVName, XMLName: b.XMLName})
-	if err != nil || receipt.Book.State != scan.Receiving {
-		return err
-	}
-	for _, file := range b.Files {
-		if err := a.handOverFile(ctx, operator, receipt.Book.ID, filepath.Join(b.Dir, file.Name), file.Name); err != nil {
-			return err
-		}
-	}
-	_, err = a.scan.Submit(ctx, operator, receipt.Book.ID)
-	return err
-}
-
-func (a *App) handOverFile(ctx context.Context, operator access.Actor, batch uuid.UUID, path, name string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	up, err := a.scan.Offset(ctx, operator, batch, name)
-	if err != nil || up.Complete {
-		return err
-	}
-	if _, err := f.Seek(up.Offset, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = a.scan.PutPart(ctx, operator, batch, name, scan.Part{Offset: up.Offset, Length: info.Size() - up.Offset, Total: info.Size()}, f)
+	_, err = a.scan.HandOver(ctx, operator, box)
 	return err
 }

@@ -181,6 +181,11 @@ type Intake struct {
 	// UploadDir keeps unfinished uploads of batches over restarts; several
 	// servers share it. Empty: the folder uploads beside the search index.
 	UploadDir string `koanf:"upload_dir"`
+	// WatchDir is a folder whose batch folders are taken as soon as they hold
+	// batch.ok; empty: none.
+	WatchDir string `koanf:"watch_dir"`
+	// WatchUser is the login on whose behalf they are taken.
+	WatchUser string `koanf:"watch_user"`
 	// GroupSize is the largest number of documents that share a transaction.
 	GroupSize int `koanf:"group_size"`
 	// StreamKeep is how long the scanned stream of a batch stays after its

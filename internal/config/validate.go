@@ -274,6 +274,9 @@ func (k *checker) http(c HTTP) {
 }
 
 func (k *checker) intake(c Intake) {
+	if c.WatchDir != "" && c.WatchUser == "" {
+		k.missing("intake.watch_user", "Der beobachtete Ordner braucht ein Konto, in dessen Namen er geleert wird.", "The watched folder needs an account to take it for.")
+	}
 	k.atLeast("intake.max_file", int64(c.MaxFile), 1)
 	if c.MaxBatch < c.MaxFile {
 		k.add("out-of-range", "intake.max_batch", "Ein Stapel dürfte kleiner sein als eine Datei.", "A batch could be smaller than one file.",
