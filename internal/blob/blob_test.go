@@ -69,7 +69,7 @@ func TestWhatNobodyRefersToIsSweptAndWhatSomebodyRefersToIsNot(t *testing.T) {
 		_, err := w.blobs.Stage(t.Context(), stadt, w.take(fmt.Sprint("lost ", i)), w.take("kept"))
 		must(t, err)
 	}
-	time.Sleep(20 * time.Millisecond) // the leases
+	w.leasesOver()
 	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Removed != 3 || w.objects() != 1 || one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant()`) != 1 {
@@ -126,8 +126,8 @@ func TestStageWaitsForARemovalAndConfirmRefusesOne(t *testing.T) {
 	}
 	_, err = w.blobs.Stage(t.Context(), stadt, f)
 	wantFault(t, err, "blob-busy")
+	// Whether the row goes before or while the next Stage looks, it must end well.
 	go func() {
-		time.Sleep(100 * time.Millisecond)
 		_ = w.db.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
 			_, err := tx.Exec(context.Background(), `DELETE FROM blob WHERE tenant = evb_tenant()`)
 			return err
@@ -143,7 +143,7 @@ func TestWithoutTheBypassALockIsWaitedForAndTheContentStaysUsable(t *testing.T) 
 	f := w.take("locked")
 	_, err := plain.Stage(t.Context(), stadt, f)
 	must(t, err)
-	time.Sleep(10 * time.Millisecond)
+	w.leasesOver()
 	rep, err := plain.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Removed != 0 || one[string](w, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
@@ -211,8 +211,8 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 	sweepers.Wait()
 	// A writer that gave up after its lease was over may have put an object
 	// whose row was gone: that is what reconciliation is for.
-	time.Sleep(1100 * time.Millisecond) // object times are whole seconds
-	tidy := w.service(func(o *blob.Options) { o.Grace = time.Nanosecond })
+	w.leasesOver()
+	tidy := w.service(soon)
 	_, err := tidy.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
 	_, err = tidy.Sweep(t.Context(), pgtest.Stadt)
@@ -243,7 +243,7 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 }
 
 func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
-	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond })
+	w := newWorld(t, soon)
 	lost, cut, fine := w.keep("lost object"), w.keep("cut object"), w.keep("fine")
 	f := w.take("an object without a row")
 	in, err := f.Open()
@@ -253,7 +253,6 @@ func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
 	must(t, in.Close())
 	must(t, w.store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("lost object").SHA256), true))
 	must(t, os.Truncate(w.path(w.take("cut object")), 3))
-	time.Sleep(1100 * time.Millisecond) // object times are whole seconds
 
 	found, err := w.blobs.Check(t.Context(), stadt)
 	must(t, err)
@@ -303,7 +302,7 @@ func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
 }
 
 func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
-	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond; o.Orphans = 2 })
+	w := newWorld(t, soon, func(o *blob.Options) { o.Orphans = 2 })
 	for i := range 3 {
 		f := w.take(fmt.Sprint("newer than the backup ", i))
 		in, err := f.Open()
@@ -312,7 +311,6 @@ func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
 		must(t, err)
 		must(t, in.Close())
 	}
-	time.Sleep(1100 * time.Millisecond)
 	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
 	_, err = w.blobs.Sweep(t.Context(), pgtest.Stadt)
@@ -326,18 +324,19 @@ func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
 }
 
 func TestAReplacedContentIsReleasedAndSwept(t *testing.T) {
-	w := newWorld(t, func(o *blob.Options) { o.Grace = time.Nanosecond; o.Lease = time.Millisecond })
+	w := newWorld(t)
 	old, kept := w.keep("old text rendition"), w.keep("new text rendition")
 	super := superConn(t, w)
 	_, err := super.Exec(t.Context(), `DELETE FROM quarantine WHERE blob_id = $1`, old)
 	must(t, err)
-	time.Sleep(10 * time.Millisecond)
-	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	w.leasesOver()
+	later := w.service(soon)
+	rep, err := later.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Released != 1 {
 		t.Fatalf("%+v", rep)
 	}
-	sw, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	sw, err := later.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if sw.Removed != 1 || w.read(kept) != "new text rendition" {
 		t.Errorf("%+v", sw)

@@ -81,6 +81,17 @@ func (w *world) service(change ...func(*blob.Options)) *blob.Service {
 	return blob.New(w.db, w.store, w.spool, event.NewLog(nil, nil), o)
 }
 
+// soon is a service an hour later: whatever is there is old enough.
+func soon(o *blob.Options) {
+	o.Now, o.Grace = func() time.Time { return time.Now().Add(time.Hour) }, time.Minute
+}
+
+// leasesOver ends every lease, as time does.
+func (w *world) leasesOver() {
+	w.t.Helper()
+	w.exec(`UPDATE blob SET lease_until = now() - interval '1 s' WHERE tenant = evb_tenant() AND lease_until IS NOT NULL`)
+}
+
 func (w *world) take(s string) *blob.File {
 	w.t.Helper()
 	f, err := w.spool.Take(context.Background(), strings.NewReader(s), 0)
