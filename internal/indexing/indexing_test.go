@@ -362,7 +362,6 @@ func TestRunCatchesUpRebuildsAStaleIndexAndTellsItsState(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	time.Sleep(100 * time.Millisecond)
 	if !w.Follower.WaitFor(t.Context(), pgtest.Stadt, head(), 20*time.Second) || has(t, w.Engine, "zwischenzeit") != 1 || has(t, w.Engine, "altbestand") != 5 {
 		t.Error("the rebuilt index is not at the head of the feed")
 	}
