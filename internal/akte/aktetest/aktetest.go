@@ -7,6 +7,7 @@ package aktetest
 import (
 	"context"
 	"crypto/rand"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 	"evb/internal/postgres/pgtest"
 )
 
-// At is the moment at which the town's clock stands.
+// At is the moment at which the town's clock stands, if it has no other one.
 var At = time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 
 // Town is a tenant with people.
@@ -42,7 +43,17 @@ type Town struct {
 	// auditor and reader of the tenant, somebody without any role.
 	Schulz, Koch, Yilmaz, Meier, Roth, Brandt, Lang, Nobody access.Actor
 
-	now time.Time
+	system  access.Actor
+	now     func() time.Time
+	forward atomic.Int64 // nanoseconds
+}
+
+// Options change a town.
+type Options struct {
+	// Log takes the facts, default one from which nothing follows.
+	Log *event.Log
+	// Now is the clock, default one that stands at At.
+	Now func() time.Time
 }
 
 // The numbers of the two Akten of the town.
@@ -60,13 +71,34 @@ func New(t testing.TB) *Town {
 // In builds the town in a tenant of a database.
 func In(t testing.TB, db *postgres.DB, tenant access.Tenant) *Town {
 	t.Helper()
-	w := &Town{DB: db, Log: event.NewLog(nil, nil), now: At}
+	w := Services(db, Options{})
+	w.Settle(t, tenant)
+	return w
+}
+
+// Services are the services of a town in which nobody lives yet, or of one
+// that another process built.
+func Services(db *postgres.DB, o Options) *Town {
+	if o.Log == nil {
+		o.Log = event.NewLog(nil, nil)
+	}
+	if o.Now == nil {
+		o.Now = func() time.Time { return At }
+	}
+	w := &Town{DB: db, Log: o.Log, system: access.System(pgtest.Stadt, "stadt"), now: o.Now}
 	w.Akten = akte.New(db, w.Log, akte.Options{Now: w.Now})
 	w.Org = org.New(db, w.Log, org.Options{Now: w.Now})
-	system, err := db.SystemActor(t.Context(), tenant)
+	return w
+}
+
+// Settle makes the units, people and Akten of the town.
+func (w *Town) Settle(t testing.TB, tenant access.Tenant) {
+	t.Helper()
+	system, err := w.DB.SystemActor(t.Context(), tenant)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.system = system
 	since := At.AddDate(-1, 0, 0)
 	w.Tx(t, tenant, func(tx pgx.Tx) error {
 		ctx := t.Context()
@@ -124,19 +156,16 @@ func In(t testing.TB, db *postgres.DB, tenant access.Tenant) *Town {
 		w.AkteWohn, err = w.Akten.EnsureAkte(ctx, tx, system, since, akte.NewAkte{AktenplaneinheitID: w.EinheitWohn, Aktenzeichen: NumberWohn, Subject: "Wohngeld Familie Beispiel"})
 		return err
 	})
-	return w
 }
 
 // Now is the town's clock.
-func (w *Town) Now() time.Time { return w.now }
+func (w *Town) Now() time.Time { return w.now().Add(time.Duration(w.forward.Load())) }
 
-// Pass moves the town's clock. Not safe beside use cases.
-func (w *Town) Pass(d time.Duration) { w.now = w.now.Add(d) }
+// Pass moves the town's clock forward.
+func (w *Town) Pass(d time.Duration) { w.forward.Add(int64(d)) }
 
-// System is the actor of background work.
-func (w *Town) System() access.Actor {
-	return access.System(w.Schulz.Tenant, w.Schulz.TenantSlug)
-}
+// System is the actor of background work, that of Stadt where nobody lives yet.
+func (w *Town) System() access.Actor { return w.system }
 
 // Tx runs fn in a transaction and fails the test with its error.
 func (w *Town) Tx(t testing.TB, tenant access.Tenant, fn func(tx pgx.Tx) error) {
