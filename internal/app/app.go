@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,6 +128,7 @@ func (a *App) ground(ctx context.Context) error {
 	var err error
 	a.db, err = postgres.Open(ctx, a.o.Places.DSN, postgres.Options{
 		MaxConns: int32(cfg.Postgres.MaxConns), AppName: "evb", Connect: cfg.Postgres.ConnectTimeout, //nolint:gosec // checked by config
+		Lock: cfg.Postgres.LockTimeout, Idle: cfg.Postgres.IdleInTransactionTimeout,
 	})
 	if err != nil {
 		return err
@@ -137,6 +139,11 @@ func (a *App) ground(ctx context.Context) error {
 		return err
 	}
 	a.o.Places.S3.Observe = observe
+	if cfg.S3.CreateBucket {
+		if err := s3.EnsureBucket(ctx, a.o.Places.S3, ""); err != nil {
+			return fmt.Errorf("s3.create_bucket: %w", err)
+		}
+	}
 	if a.store, err = s3.New(a.o.Places.S3); err != nil {
 		return err
 	}
@@ -165,8 +172,9 @@ func (a *App) ground(ctx context.Context) error {
 		Limits: media.Limits{
 			FileBytes: int64(in.MaxFile), Pages: in.MaxPages, Pixels: in.MaxPixels, PagePoints: float64(in.MaxPagePoints),
 			PageTime: in.PageTimeout, FileTime: in.FileTimeout,
+			GuestMemory: uint64(in.ChildMemory), ChildMemory: uint64(in.ChildMemory) + childCode, //nolint:gosec // checked by config
 		},
-		CacheDir: cacheDir(cfg), Tesseract: cfg.Tools.Tesseract, Language: languages(in.OCRLanguages),
+		CacheDir: cacheDir(cfg), Tesseract: cfg.Tools.Tesseract, TessdataDir: cfg.Tools.TessdataDir, Language: strings.Join(in.OCRLanguages, "+"),
 		Children: 2, Logger: a.log.With("part", "media"), Registerer: a.o.Registry,
 	})
 	if err != nil {
@@ -186,22 +194,17 @@ func cacheDir(cfg config.Config) string {
 	return ""
 }
 
-func languages(l []string) string {
-	out := ""
-	for i, s := range l {
-		if i > 0 {
-			out += "+"
-		}
-		out += s
-	}
-	return out
-}
+// childCode is the address space that a child needs beside what it reads: code,
+// compiler and reserve.
+const childCode = 3584 << 20
 
 // services makes the use cases, from the ground up.
 func (a *App) services() error {
 	cfg, now, log, reg := a.o.Config, a.o.Now, a.log, a.o.Registry
 	a.facts = event.NewLog(flow, nil)
-	a.Org = org.New(a.db, a.facts, org.Options{Now: now, Log: log, Demo: a.o.Demo})
+	a.Org = org.New(a.db, a.facts, org.Options{
+		Now: now, Log: log, Demo: a.o.Demo, SessionIdle: cfg.HTTP.SessionIdle, SessionLifetime: cfg.HTTP.SessionLifetime, Tenant: cfg.Tenant.Default,
+	})
 	a.akten = akte.New(a.db, a.facts, akte.Options{Now: now, Log: log})
 	a.postkoerbe = postkorb.New(a.db, a.facts, postkorb.Options{Now: now, Log: log})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
@@ -230,6 +233,7 @@ func (a *App) services() error {
 	}
 	a.scan, err = scan.New(a.db, a.facts, a.akten, a.blobs, a.intake, a.engine, scan.Options{
 		Now: now, Log: log, Registerer: reg, UploadDir: uploads, FileBytes: int64(cfg.Intake.MaxFile), BatchBytes: int64(cfg.Intake.MaxBatch),
+		Scheme: media.Scheme(cfg.Intake.Separators),
 	})
 	if err != nil {
 		return err
@@ -325,7 +329,7 @@ func (a *App) queue() error {
 		workers[q] = max(sizes[q], 1)
 	}
 	var err error
-	a.jobs, err = job.New(a.db, a.log, defs, job.Options{Workers: workers, Poll: c.PollInterval, Node: a.o.Node})
+	a.jobs, err = job.New(a.db, a.log, defs, job.Options{Workers: workers, Poll: c.PollInterval, Stop: c.StopTimeout, Node: a.o.Node})
 	if err != nil {
 		return err
 	}

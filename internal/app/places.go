@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"evb/internal/config"
 	"evb/internal/preservation"
@@ -31,7 +32,8 @@ type Places struct {
 	// User and Password are for authorities with HTTP authentication.
 	User, Password string
 	Policy         asn1.ObjectIdentifier
-	HTTP           *http.Client // to the authorities; nil: the default
+	HTTP           *http.Client  // to the authorities; nil: the default
+	Timeout        time.Duration // of one request to them; 0: the default
 	// Anchors are what a token must lead to before it is sealed.
 	Anchors []*cms.Certificate
 	// CRLURLs are asked for revocation lists beside what certificates name.
@@ -60,7 +62,7 @@ func PlacesOf(cfg config.Config) (Places, error) {
 		p.HasDisposal = true
 	}
 	p.TSA = cfg.TSA.URLs
-	p.User = cfg.TSA.Username
+	p.User, p.Timeout = cfg.TSA.Username, cfg.TSA.Timeout
 	if cfg.TSA.PasswordFile != "" {
 		secret, err := config.ReadSecret(cfg.TSA.PasswordFile)
 		if err != nil {
@@ -165,7 +167,7 @@ func (p Places) revocation() preservation.RevocationSource {
 
 // client asks the authorities of the places.
 func (p Places) client() *tsp.Client {
-	c := &tsp.Client{HTTP: p.HTTP, Verify: tsp.VerifyOptions{}}
+	c := &tsp.Client{HTTP: p.HTTP, Timeout: p.Timeout, Verify: tsp.VerifyOptions{}}
 	if len(p.Anchors) > 0 {
 		c.Verify.Anchors = cms.NewVerifier(p.Anchors)
 	}

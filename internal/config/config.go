@@ -39,8 +39,6 @@ type Postgres struct {
 	MaxConns int `koanf:"max_conns"`
 	// ConnectTimeout bounds one attempt to connect.
 	ConnectTimeout time.Duration `koanf:"connect_timeout"`
-	// StatementTimeout bounds one statement; 0 is no bound.
-	StatementTimeout time.Duration `koanf:"statement_timeout"`
 	// LockTimeout bounds the wait for one lock; 0 is no bound.
 	LockTimeout time.Duration `koanf:"lock_timeout"`
 	// IdleInTransactionTimeout ends a session that holds a transaction open
@@ -144,37 +142,18 @@ type Intake struct {
 	MaxPixels int64 `koanf:"max_pixels"`
 	// MaxPagePoints is the longest side of a PDF page in points (1/72 inch).
 	MaxPagePoints int `koanf:"max_page_points"`
-	// MaxInflated is the unpacked size of one archive in bytes.
-	MaxInflated Bytes `koanf:"max_inflated"`
-	// MaxEntries is the number of entries of one archive.
-	MaxEntries int `koanf:"max_entries"`
-	// MaxDepth is the number of archives in archives.
-	MaxDepth int `koanf:"max_depth"`
-	// MaxRatio is unpacked by packed size of one archive.
-	MaxRatio int `koanf:"max_ratio"`
-	// MailMaxNesting is the depth of parts of one message.
-	MailMaxNesting int `koanf:"mail_max_nesting"`
-	// MailMaxParts is the number of parts of one message.
-	MailMaxParts int `koanf:"mail_max_parts"`
-	// MailMaxHeaders is the number of header fields of one message.
-	MailMaxHeaders int `koanf:"mail_max_headers"`
-	// MaxIndex is the size of a batch index (CSV or XML) in bytes.
-	MaxIndex Bytes `koanf:"max_index"`
-	// MaxXMLDepth is the depth of elements of an XML index.
-	MaxXMLDepth int `koanf:"max_xml_depth"`
 	// PageTimeout bounds one step (render, text, OCR) on one page.
 	PageTimeout time.Duration `koanf:"page_timeout"`
 	// FileTimeout bounds one step on one file where it has no pages to count.
 	FileTimeout time.Duration `koanf:"file_timeout"`
-	// ChildMemory bounds each child process that reads foreign bytes.
+	// ChildMemory bounds what a child process may use to read a foreign PDF; a
+	// page that needs more is marked as damaged by its size, never the others.
 	ChildMemory Bytes `koanf:"child_memory"`
 	// Separators is the scheme of separator sheets where a source has none of
 	// its own: evb, patcht or asn.
 	Separators string `koanf:"separators"`
 	// OCRLanguages are the languages of text recognition, in Tesseract's names.
 	OCRLanguages []string `koanf:"ocr_languages"`
-	// OCRDPI is the resolution in dots per inch at which pages are recognised.
-	OCRDPI int `koanf:"ocr_dpi"`
 	// SpoolDir takes bodies while they are hashed; empty: the system's folder
 	// for temporary files. It is emptied at start.
 	SpoolDir string `koanf:"spool_dir"`
@@ -188,11 +167,6 @@ type Intake struct {
 	WatchUser string `koanf:"watch_user"`
 	// GroupSize is the largest number of documents that share a transaction.
 	GroupSize int `koanf:"group_size"`
-	// StreamKeep is how long the scanned stream of a batch stays after its
-	// quality release.
-	StreamKeep time.Duration `koanf:"stream_keep"`
-	// RequestKeep is how long an Idempotency-Key is remembered.
-	RequestKeep time.Duration `koanf:"request_keep"`
 }
 
 // Roles that a worker process can take, in [Work]. The first four are queues.
@@ -213,14 +187,6 @@ type Work struct {
 	// PollInterval is how often an idle queue is looked at; notifications only
 	// make it faster.
 	PollInterval time.Duration `koanf:"poll_interval"`
-	// PollOnly does without LISTEN, for poolers that share sessions.
-	PollOnly bool `koanf:"poll_only"`
-	// JobTimeout bounds one run of one job.
-	JobTimeout time.Duration `koanf:"job_timeout"`
-	// ReconcileInterval is how often open work without a live job is enqueued.
-	ReconcileInterval time.Duration `koanf:"reconcile_interval"`
-	// SweepInterval is how often staged objects with an expired lease are removed.
-	SweepInterval time.Duration `koanf:"sweep_interval"`
 	// BlobLease is how long a staged object may wait for its transaction.
 	BlobLease time.Duration `koanf:"blob_lease"`
 	// StopTimeout is the time running jobs get at a clean stop.
@@ -246,8 +212,6 @@ type Search struct {
 	Dir string `koanf:"dir"`
 	// Shards is fixed when an index is created; another number means a rebuild.
 	Shards int `koanf:"shards"`
-	// SnapshotInterval is how often a copy goes to S3; 0: never.
-	SnapshotInterval time.Duration `koanf:"snapshot_interval"`
 	// Timeout bounds one query.
 	Timeout time.Duration `koanf:"timeout"`
 }
@@ -274,9 +238,6 @@ type Seal struct {
 
 // Lock configures Object Lock of new objects.
 type Lock struct {
-	// Mode of closed files: governance or compliance. compliance cannot be taken
-	// back by anyone.
-	Mode string `koanf:"mode"`
 	// Initial is set with the put, always in GOVERNANCE.
 	Initial time.Duration `koanf:"initial"`
 	// Unfiled is kept up, rolling, for documents without a Vorgang.
@@ -329,8 +290,8 @@ const day = 24 * time.Hour
 func Default() Config {
 	return Config{
 		Postgres: Postgres{
-			MaxConns: 16, ConnectTimeout: 10 * time.Second, StatementTimeout: 60 * time.Second,
-			LockTimeout: 10 * time.Second, IdleInTransactionTimeout: 30 * time.Second,
+			MaxConns: 16, ConnectTimeout: 10 * time.Second,
+			LockTimeout: 20 * time.Second, IdleInTransactionTimeout: 30 * time.Second,
 		},
 		S3:  S3{Region: "us-east-1", Bucket: "evb", Timeout: 30 * time.Second, MaxIdleConns: 64},
 		TSA: TSA{URLs: []string{}, Timeout: 30 * time.Second},
@@ -342,26 +303,20 @@ func Default() Config {
 		},
 		Intake: Intake{
 			MaxFile: 200 * MB, MaxBatch: 4 * GB, MaxPages: 5000, MaxPixels: 150_000_000, MaxPagePoints: 14_400,
-			MaxInflated: GB, MaxEntries: 10_000, MaxDepth: 2, MaxRatio: 200,
-			MailMaxNesting: 10, MailMaxParts: 500, MailMaxHeaders: 2000,
-			MaxIndex: 20 * MB, MaxXMLDepth: 32,
-			PageTimeout: 10 * time.Second, FileTimeout: 60 * time.Second, ChildMemory: GiB,
-			Separators: "evb", OCRLanguages: []string{"deu"}, OCRDPI: 300,
-			GroupSize: 50, StreamKeep: 30 * day, RequestKeep: 30 * day,
+			PageTimeout: 10 * time.Second, FileTimeout: 60 * time.Second, ChildMemory: 512 * MiB,
+			Separators: "evb", OCRLanguages: []string{"deu"}, GroupSize: 50,
 		},
 		Work: Work{
 			Roles:        []string{RoleInteractive, RoleIntake, RoleBulk, RoleRenewal, RoleIndex},
 			Concurrency:  Concurrency{Interactive: 4, Intake: 2, Bulk: 2, Renewal: 1},
-			PollInterval: time.Second, JobTimeout: 10 * time.Minute,
-			ReconcileInterval: time.Minute, SweepInterval: 5 * time.Minute, BlobLease: time.Hour,
-			StopTimeout: 30 * time.Second,
+			PollInterval: time.Second, BlobLease: time.Hour, StopTimeout: 30 * time.Second,
 		},
-		Search: Search{Shards: 1, SnapshotInterval: 6 * time.Hour, Timeout: 10 * time.Second},
+		Search: Search{Shards: 1, Timeout: 10 * time.Second},
 		Seal: Seal{
 			Period: day, MaxDocuments: 100_000, Grace: day, HashAlgorithm: "sha256",
 			AlgorithmPolicy: "etsi-119312-1.5.1", RenewBefore: 180 * day, PackInterval: time.Minute,
 		},
-		Lock:   Lock{Mode: "governance", Initial: 7 * day, Unfiled: 90 * day},
+		Lock:   Lock{Initial: 7 * day, Unfiled: 90 * day},
 		Tenant: Tenant{Zone: "Europe/Berlin"},
 		Tools:  Tools{Tesseract: "tesseract"},
 		Local:  Local{Dir: "./data", PostgresUser: "postgres"},

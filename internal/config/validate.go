@@ -265,6 +265,7 @@ func (k *checker) http(c HTTP) {
 	k.span("http.read_header_timeout", c.ReadHeaderTimeout, time.Second)
 	k.span("http.request_timeout", c.RequestTimeout, time.Second)
 	k.span("http.upload_timeout", c.UploadTimeout, time.Second)
+	k.span("http.shutdown_timeout", c.ShutdownTimeout, time.Second)
 	k.span("http.idle_timeout", c.IdleTimeout, time.Second)
 	k.span("http.session_idle", c.SessionIdle, time.Minute)
 	if c.SessionLifetime < c.SessionIdle {
@@ -284,24 +285,20 @@ func (k *checker) intake(c Intake) {
 	}
 	for key, n := range map[string]int64{
 		"max_pages": int64(c.MaxPages), "max_pixels": c.MaxPixels, "max_page_points": int64(c.MaxPagePoints),
-		"max_inflated": int64(c.MaxInflated), "max_entries": int64(c.MaxEntries), "max_depth": int64(c.MaxDepth),
-		"max_ratio": int64(c.MaxRatio), "mail_max_nesting": int64(c.MailMaxNesting), "mail_max_parts": int64(c.MailMaxParts),
-		"mail_max_headers": int64(c.MailMaxHeaders), "max_index": int64(c.MaxIndex), "max_xml_depth": int64(c.MaxXMLDepth),
 		"group_size": int64(c.GroupSize),
 	} {
 		k.atLeast("intake."+key, n, 1)
 	}
-	k.atLeast("intake.child_memory", int64(c.ChildMemory), int64(256*MiB))
+	k.atLeast("intake.child_memory", int64(c.ChildMemory), int64(128*MiB))
+	if c.ChildMemory > 4*GiB {
+		k.add("out-of-range", "intake.child_memory", "Mehr als 4 GiB kann der Kindprozess nicht ansprechen.", "The child cannot address more than 4 GiB.",
+			"Größter Wert: 4 GiB.", "Largest value: 4 GiB.")
+	}
 	k.span("intake.page_timeout", c.PageTimeout, time.Second)
 	k.span("intake.file_timeout", c.FileTimeout, time.Second)
-	k.span("intake.request_keep", c.RequestKeep, time.Hour)
 	k.oneOf("intake.separators", c.Separators, "evb", "patcht", "asn")
 	if len(c.OCRLanguages) == 0 {
 		k.missing("intake.ocr_languages", "Die Texterkennung braucht mindestens eine Sprache.", "Text recognition needs at least one language.")
-	}
-	if c.OCRDPI < 70 || c.OCRDPI > 1200 {
-		k.add("out-of-range", "intake.ocr_dpi", fmt.Sprintf("%d dpi ist nicht sinnvoll.", c.OCRDPI), fmt.Sprintf("%d dpi makes no sense.", c.OCRDPI),
-			"Möglich: 70 bis 1200.", "Possible: 70 to 1200.")
 	}
 	slices.SortStableFunc(k.problems, func(a, b Problem) int {
 		if strings.HasPrefix(a.Key, "intake.") && strings.HasPrefix(b.Key, "intake.") {
@@ -322,10 +319,8 @@ func (k *checker) work(c Work) {
 	k.atLeast("work.concurrency.intake", int64(c.Concurrency.Intake), 1)
 	k.atLeast("work.concurrency.bulk", int64(c.Concurrency.Bulk), 1)
 	k.atLeast("work.concurrency.renewal", int64(c.Concurrency.Renewal), 1)
+	k.span("work.stop_timeout", c.StopTimeout, time.Second)
 	k.span("work.poll_interval", c.PollInterval, 10*time.Millisecond)
-	k.span("work.job_timeout", c.JobTimeout, time.Second)
-	k.span("work.reconcile_interval", c.ReconcileInterval, time.Second)
-	k.span("work.sweep_interval", c.SweepInterval, time.Second)
 	// A lease shorter than a slow upload would let the sweeper take the object away.
 	k.span("work.blob_lease", c.BlobLease, time.Minute)
 }
@@ -334,9 +329,9 @@ func (k *checker) search(c Config, use Use) {
 	if c.Search.Dir == "" && (use == UseWork || use == UseAll) && slices.Contains(c.Work.Roles, RoleIndex) {
 		k.missing("search.dir", "Die Rolle index braucht einen Ordner.", "The role index needs a folder.")
 	}
-	if n := c.Search.Shards; n < 1 || n > 256 {
+	if n := c.Search.Shards; n < 1 || n > 64 {
 		k.add("out-of-range", "search.shards", fmt.Sprintf("%d Teile sind nicht möglich.", n), fmt.Sprintf("%d shards are not possible.", n),
-			"Möglich: 1 bis 256.", "Possible: 1 to 256.")
+			"Möglich: 1 bis 64.", "Possible: 1 to 64.")
 	}
 	k.span("search.timeout", c.Search.Timeout, 100*time.Millisecond)
 }
@@ -363,7 +358,6 @@ func (k *checker) seal(c Seal, use Use) {
 }
 
 func (k *checker) rest(c Config) {
-	k.oneOf("lock.mode", c.Lock.Mode, "governance", "compliance")
 	k.span("lock.initial", c.Lock.Initial, day)
 	k.span("lock.unfiled", c.Lock.Unfiled, day)
 	if c.Tenant.Default != "" && !slugForm.MatchString(c.Tenant.Default) {

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,7 @@ type Client struct {
 	river *river.Client[pgx.Tx]
 	work  bool
 	node  string
+	stop  time.Duration
 }
 
 // Options of New.
@@ -106,12 +108,14 @@ type Options struct {
 	// once. The caller makes sure that no two processes of a name live at the
 	// same time (a lock on a folder). Empty: such jobs wait ten minutes.
 	Node string
+	// Stop is the time running jobs get at a clean stop; 0: 20 s.
+	Stop time.Duration
 }
 
 // New makes the client for a set of kinds. Kinds that are enqueued must be
 // defined, also on a node that does not work.
 func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Client, error) {
-	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0, node: o.Node}
+	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0, node: o.Node, stop: cmp.Or(o.Stop, 20*time.Second)}
 	workers := river.NewWorkers()
 	for _, d := range defs {
 		if d.MaxAttempts == 0 {

@@ -13,8 +13,8 @@ import (
 	"evb/internal/postgres"
 )
 
-// Run works until ctx ends, then lets running jobs finish for up to 20 s and
-// cancels them after that; what was cancelled runs again at the next start.
+// Run works until ctx ends, then lets running jobs finish for up to
+// Options.Stop and cancels them after that; what was cancelled runs again at the next start.
 // On a node without workers it only waits.
 func (c *Client) Run(ctx context.Context) error {
 	if !c.work {
@@ -31,7 +31,7 @@ func (c *Client) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.tick(gctx) })
 	err := g.Wait()
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.stop)
 	defer cancel()
 	if serr := c.river.Stop(stop); serr != nil {
 		hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

@@ -28,8 +28,10 @@ type Config struct {
 	CacheDir string
 	// Tesseract is the program, default "tesseract".
 	Tesseract string
-	// Language is Tesseract's language, default "deu".
+	// Language is Tesseract's language, default "deu"; several with "+".
 	Language string
+	// TessdataDir is the folder of the language files, default the program's own.
+	TessdataDir string
 	// OCRProcesses is the most Tesseract processes at a time, default one a core.
 	OCRProcesses int
 	// Logger is the place of the log, default none.

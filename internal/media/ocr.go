@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,12 +52,11 @@ func (e *Engine) OCRVersion(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	has := false
-	for _, l := range strings.Fields(string(out)) {
-		has = has || l == e.cfg.Language
-	}
-	if !has {
-		return "", &ToolError{Tool: e.cfg.Tesseract, Detail: "language " + e.cfg.Language}
+	has := strings.Fields(string(out))
+	for l := range strings.SplitSeq(e.cfg.Language, "+") {
+		if !slices.Contains(has, l) {
+			return "", &ToolError{Tool: e.cfg.Tesseract, Detail: "language " + l}
+		}
 	}
 	out, err = e.tesseract(ctx, nil, "--version")
 	if err != nil {
@@ -192,6 +192,9 @@ func (e *Engine) tesseract(ctx context.Context, img *image.Gray, args ...string)
 	cmd := exec.CommandContext(run, e.cfg.Tesseract, args...)
 	// More than one thread a process loses: the work is spread over pages.
 	cmd.Env = append(cmd.Environ(), "OMP_THREAD_LIMIT=1", "LC_ALL=C.UTF-8")
+	if e.cfg.TessdataDir != "" {
+		cmd.Env = append(cmd.Env, "TESSDATA_PREFIX="+e.cfg.TessdataDir)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer

@@ -19,9 +19,6 @@ import (
 	"evb/internal/postgres"
 )
 
-// SessionTTL is how long a session lives after its last use.
-const SessionTTL = 12 * time.Hour
-
 // touchEvery is how often a session in use is written: not with each request.
 const touchEvery = time.Minute
 
@@ -65,7 +62,7 @@ const (
     FROM session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id AND u.disabled_at IS NULL
     WHERE s.tenant = evb_tenant() AND s.secret_sha256 = $1 AND s.expires_at > $2`
 	sqlTouchSession = `
-    UPDATE session SET seen_at = $2, expires_at = $3 WHERE tenant = evb_tenant() AND id = $1 AND seen_at < $2`
+    UPDATE session SET seen_at = $2, expires_at = least($3, created_at + $4::interval) WHERE tenant = evb_tenant() AND id = $1 AND seen_at < $2`
 	sqlEndSession = `
     DELETE FROM session WHERE tenant = evb_tenant() AND secret_sha256 = $1 RETURNING id, user_id`
 )
@@ -144,7 +141,7 @@ func (s *Service) Login(ctx context.Context, tenant access.Tenant, login, passwo
 		if _, err := tx.Exec(ctx, sqlExpireSessions, now); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, sqlCreateSession, id, user, digest, now, now.Add(SessionTTL)); err != nil {
+		if _, err := tx.Exec(ctx, sqlCreateSession, id, user, digest, now, now.Add(min(s.idle, s.lifetime))); err != nil {
 			return err
 		}
 		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: SessionStarted, SubjectKind: "user", Subject: user})
@@ -224,7 +221,7 @@ func (s *Service) ActorBySession(ctx context.Context, tenant access.Tenant, secr
 		return a, err
 	}
 	return a, s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sqlTouchSession, id, now, now.Add(SessionTTL))
+		_, err := tx.Exec(ctx, sqlTouchSession, id, now, now.Add(s.idle), s.lifetime)
 		return err
 	})
 }

@@ -1,6 +1,7 @@
 package org
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,6 +38,12 @@ type Options struct {
 	// Demo allows the password "demo" (contract 3); without it such a login is
 	// refused even if the hash matches.
 	Demo bool
+	// SessionIdle ends a session without requests, SessionLifetime any; 0: one
+	// hour and twelve.
+	SessionIdle, SessionLifetime time.Duration
+	// Tenant is the slug of the tenant meant by a host name that no tenant has;
+	// empty: the only one there is.
+	Tenant string
 }
 
 // Service holds the use cases. Safe for concurrent use.
@@ -47,6 +54,9 @@ type Service struct {
 	slog *slog.Logger
 	hash HashParams
 	demo bool
+	// idle and lifetime bound a session; tenant is that of unknown host names.
+	idle, lifetime time.Duration
+	tenant         string
 	// work bounds how many argon2 computations run at once: each takes its
 	// memory (64 MiB), and logins of a morning come together.
 	work chan struct{}
@@ -63,7 +73,10 @@ func New(db *postgres.DB, log *event.Log, o Options) *Service {
 	if o.Hash == (HashParams{}) {
 		o.Hash = DefaultHash
 	}
-	return &Service{db: db, log: log, now: o.Now, slog: o.Log.With("part", "org"), hash: o.Hash, demo: o.Demo, work: make(chan struct{}, 4)}
+	return &Service{
+		db: db, log: log, now: o.Now, slog: o.Log.With("part", "org"), hash: o.Hash, demo: o.Demo, tenant: o.Tenant,
+		idle: cmp.Or(o.SessionIdle, time.Hour), lifetime: cmp.Or(o.SessionLifetime, 12*time.Hour), work: make(chan struct{}, 4),
+	}
 }
 
 // administrator is the check of every use case that changes the organisation.

@@ -82,9 +82,9 @@ func ownRows(ctx context.Context, tx pgx.Tx) error {
 }
 
 // TenantByHost picks the tenant of a request: the one that names the host
-// (port and case do not matter), else the only one. With several tenants and
-// no match the first value is 0 without an error: the login then takes the
-// first tenant that knows the login name (decisions 3.1).
+// (port and case do not matter), else that of Options.Tenant, else the only
+// one. With several tenants and no match the first value is 0 without an error:
+// the login then takes the first tenant that knows the login name (decisions 3.1).
 func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant, string, error) {
 	all, err := s.db.Tenants(ctx)
 	if err != nil {
@@ -95,6 +95,11 @@ func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant,
 	}
 	for _, t := range all {
 		if slices.ContainsFunc(t.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
+			return t.ID, t.Slug, nil
+		}
+	}
+	for _, t := range all {
+		if t.Slug == s.tenant {
 			return t.ID, t.Slug, nil
 		}
 	}

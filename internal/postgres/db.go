@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +35,13 @@ type Options struct {
 	MaxConns int32         // 0: pgx's default (4 or number of CPUs)
 	AppName  string        // shown in pg_stat_activity
 	Connect  time.Duration // time-out of one connection attempt; 0: 5 s
+	// Lock bounds the wait for one lock; 0: 20 s.
+	Lock time.Duration
+	// Idle ends a session that holds a transaction open without working: such a
+	// one would hold up the sequencer (decisions 6.4); 0: 30 s.
+	Idle time.Duration
+	// Tracer sees every statement; nil: none. Benchmarks look at plans with it.
+	Tracer pgx.QueryTracer
 }
 
 // Open makes the pool and checks that the database answers. The DSN's user
@@ -51,12 +60,15 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 		o.Connect = 5 * time.Second
 	}
 	cfg.ConnConfig.ConnectTimeout = o.Connect
+	cfg.ConnConfig.Tracer = o.Tracer
 	rp := cfg.ConnConfig.RuntimeParams
 	rp["application_name"] = o.AppName
 	rp["timezone"] = "UTC"
-	// A write transaction that is left open holds up the sequencer (decisions 6.4).
-	rp["idle_in_transaction_session_timeout"] = "30s"
-	rp["lock_timeout"] = "20s"
+	rp["lock_timeout"] = milliseconds(o.Lock, 20*time.Second)
+	rp["idle_in_transaction_session_timeout"] = milliseconds(o.Idle, 30*time.Second)
+	// A statement ends with its caller: by the deadline of its context, and when
+	// the process is gone by this.
+	rp["client_connection_check_interval"] = "10s"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open postgres: %w", err)
@@ -74,6 +86,10 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 		return nil, errors.New("the database role of the DSN is a superuser, has BYPASSRLS or owns the tables: use evb_app (deploy/postgres-roles.sql)")
 	}
 	return &DB{pool: pool}, nil
+}
+
+func milliseconds(d, otherwise time.Duration) string {
+	return strconv.FormatInt(cmp.Or(d, otherwise).Milliseconds(), 10)
 }
 
 // Pool is for the queue, which brings its own transactions.
@@ -173,8 +189,8 @@ func (db *DB) SystemActor(ctx context.Context, tenant access.Tenant) (access.Act
 
 const sqlTenantSlug = `SELECT slug FROM tenant WHERE id = $1`
 
-// outage turns a lost or refused connection into the fault people see; every
-// other error passes unchanged.
+// outage turns a lost or refused connection, and text that no database takes,
+// into the fault people see; every other error passes unchanged.
 func outage(err error) error {
 	if err == nil {
 		return nil
@@ -189,6 +205,8 @@ func outage(err error) error {
 			return fault.Wrap(err, "database-unavailable")
 		case "53100": // disk full
 			return fault.Wrap(err, "database-disk-full")
+		case "22021", "22P05": // a zero byte, or bytes that are no UTF-8
+			return fault.Wrap(err, "text-invalid")
 		}
 		return err
 	}

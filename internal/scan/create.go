@@ -37,6 +37,9 @@ func (s *Service) Create(ctx context.Context, a access.Actor, nb NewBatch) (Rece
 	if err := handOver(a); err != nil {
 		return Receipt{}, err
 	}
+	if nb.Scheme == "" {
+		nb.Scheme = string(s.o.Scheme)
+	}
 	if err := nb.check(); err != nil {
 		return Receipt{}, err
 	}
@@ -98,9 +101,6 @@ func (nb *NewBatch) check() error {
 	}
 	if nb.Source == "" {
 		nb.Source = "scan"
-	}
-	if nb.Scheme == "" {
-		nb.Scheme = string(media.SchemeEVB)
 	}
 	if !slices.Contains([]media.Scheme{media.SchemeEVB, media.SchemePatchT, media.SchemeASN}, media.Scheme(nb.Scheme)) {
 		return fault.New("batch-scheme-unknown", "value", nb.Scheme)

@@ -42,6 +42,9 @@ type Options struct {
 	// FileBytes is the largest file, default 200 MB; BatchBytes the most one
 	// batch may hold, default 4 GB.
 	FileBytes, BatchBytes int64
+	// Scheme is that of the separator sheets of a source that names none,
+	// default media.SchemeEVB.
+	Scheme media.Scheme
 	// Lease is how long a batch stays with a run that gave no sign of life,
 	// default 1 minute.
 	Lease time.Duration
@@ -91,6 +94,9 @@ func New(db *postgres.DB, log *event.Log, akten *akte.Service, blobs *blob.Servi
 	}
 	if o.BatchBytes == 0 {
 		o.BatchBytes = 4_000_000_000
+	}
+	if o.Scheme == "" {
+		o.Scheme = media.SchemeEVB
 	}
 	if o.Lease == 0 {
 		o.Lease = time.Minute
