@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"evb/internal/access"
+	"evb/internal/client"
 	"evb/internal/config"
 	"evb/internal/demo"
 	"evb/internal/job"
@@ -94,9 +95,9 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(filepath.Join(dir, serverFileName)) }()
+	defer func() { err = errors.Join(err, client.RemoveServerFile(dir)) }()
 	return a.Run(ctx, func(url string) error {
-		if err := writeServerFile(dir, ServerFile{URL: url, AdminToken: token, PID: os.Getpid()}); err != nil {
+		if err := client.WriteServerFile(dir, client.ServerFile{URL: url, AdminToken: token, PID: os.Getpid()}); err != nil {
 			return err
 		}
 		if o.Demo {
@@ -158,9 +159,9 @@ func (a *App) rules(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.
 // localToken is the token of the local administrator: that of the run before
 // while it works, else a new one.
 func (a *App) localToken(ctx context.Context, dir string, system access.Actor) (string, error) {
-	if old := readServerFile(dir).AdminToken; old != "" {
-		if _, err := a.Org.ActorByToken(ctx, system.Tenant, old); err == nil {
-			return old, nil
+	if old, err := client.ReadServerFile(dir); err == nil {
+		if _, err := a.Org.ActorByToken(ctx, system.Tenant, old.AdminToken); err == nil {
+			return old.AdminToken, nil
 		}
 	}
 	return a.Org.LocalToken(ctx, system.Tenant, localAdmin)

@@ -32,9 +32,10 @@ internal/failpoint
 internal/telemetry
 internal/config
 internal/group
+internal/wholefile
 internal/access       internal/fault
-internal/localstack/pg
-internal/localstack/s3d storage/s3
+internal/localstack/pg internal/wholefile
+internal/localstack/s3d internal/wholefile storage/s3
 internal/postgres     internal/access internal/fault migrations
 internal/job          internal/access internal/fault internal/postgres
 internal/event        internal/access internal/fault internal/job internal/postgres
@@ -47,7 +48,7 @@ internal/akte         internal/access internal/event internal/fault internal/ide
 internal/postkorb     internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres
 internal/intake       internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/group internal/idempotency internal/job internal/media internal/postgres
 internal/scan/folder  internal/fault internal/media/batchindex
-internal/scan         internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/idempotency internal/intake internal/job internal/media internal/media/batchindex internal/postgres internal/scan/folder
+internal/scan         internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/idempotency internal/intake internal/job internal/media internal/media/batchindex internal/postgres internal/scan/folder internal/wholefile
 internal/extract      internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/media internal/postgres
 internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb
 internal/indexing     internal/telemetry internal/access internal/akte internal/blob internal/event internal/fault internal/postgres search storage storage/layout
@@ -61,8 +62,8 @@ internal/web/ui       internal/access internal/extract internal/lists internal/p
 internal/web          internal/access internal/akte internal/audit internal/blob internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search
 internal/demo/gen
 internal/demo         internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb internal/routing internal/scan/folder
-internal/app          internal/access internal/akte internal/audit internal/blob internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3
-internal/client       internal/fault internal/scan/folder
+internal/client       internal/fault internal/scan/folder internal/wholefile
+internal/app          internal/access internal/akte internal/audit internal/blob internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile
 cmd/evb               internal/app internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence
 `
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"evb/internal/wholefile"
 )
 
 // ServerFileName is the name of the file in the data folder.
@@ -41,30 +43,12 @@ func ReadServerFile(dir string) (ServerFile, error) {
 }
 
 // WriteServerFile writes DIR/server.json as a whole or not at all.
-func WriteServerFile(dir string, f ServerFile) (err error) {
+func WriteServerFile(dir string, f ServerFile) error {
 	b, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".server-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
-		}
-	}()
-	if _, err = tmp.Write(append(b, '\n')); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), filepath.Join(dir, ServerFileName)); err != nil {
-		return err
-	}
-	return tmp.Close()
+	return wholefile.Write(filepath.Join(dir, ServerFileName), append(b, '\n'), 0o600)
 }
 
 // RemoveServerFile removes it at a clean stop. That it is gone is no error.

@@ -49,7 +49,12 @@ type Quarantined struct {
 	Position int    `json:"position,omitempty"`
 	First    int    `json:"first_page,omitempty"`
 	Last     int    `json:"last_page,omitempty"`
+	// State is open, or tells that somebody has dealt with it: resolved, released.
+	State string `json:"state,omitempty"`
 }
+
+// Open reports whether it is still in quarantine.
+func (q Quarantined) Open() bool { return q.State != "resolved" && q.State != "released" }
 
 // Finding is something about a batch a person should know.
 type Finding struct {

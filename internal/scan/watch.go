@@ -13,6 +13,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/fault"
 	"evb/internal/scan/folder"
+	"evb/internal/wholefile"
 )
 
 // Watch takes every folder below dir, and dir itself, that has a batch.ok, as
@@ -75,7 +76,7 @@ func (s *Service) takeFolder(ctx context.Context, a access.Actor, dir string) er
 		if err != nil {
 			return err
 		}
-		if err := replaceFile(filepath.Join(dir, folder.Receipt), b); err != nil {
+		if err := wholefile.Write(filepath.Join(dir, folder.Receipt), b, 0o644); err != nil {
 			return err
 		}
 		return os.Rename(filepath.Join(dir, folder.Ready), filepath.Join(dir, folder.Taken))
@@ -97,7 +98,7 @@ func (s *Service) takeFolder(ctx context.Context, a access.Actor, dir string) er
 	for _, x := range f.Fields {
 		text += "  " + fault.Text("en", x.Code, x.Params) + "\n"
 	}
-	if werr := replaceFile(filepath.Join(dir, folder.Reason), []byte(text)); werr != nil {
+	if werr := wholefile.Write(filepath.Join(dir, folder.Reason), []byte(text), 0o644); werr != nil {
 		return errors.Join(err, werr)
 	}
 	return errors.Join(err, os.Rename(filepath.Join(dir, folder.Ready), filepath.Join(dir, folder.Failed)))
@@ -162,12 +163,4 @@ func (s *Service) putFile(ctx context.Context, a access.Actor, id [16]byte, b *f
 	}
 	_, err = s.PutPart(ctx, a, id, f.Name, Part{Offset: 0, Length: st.Size(), Total: st.Size()}, in)
 	return err
-}
-
-// replaceFile writes a file beside its name and renames it.
-func replaceFile(path string, b []byte) error {
-	if err := os.WriteFile(path+".tmp", b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"evb/internal/wholefile"
 )
 
 // ErrRunning says that another process owns the folder.
@@ -147,7 +149,7 @@ func (p *place) move(ctx context.Context, o Options, bin Binaries, loc string) e
 		_ = os.Remove(base)
 		return err
 	}
-	if err := writeDurably(loc, []byte(base+"\n"), 0o644); err != nil {
+	if err := wholefile.Write(loc, []byte(base+"\n"), 0o644); err != nil {
 		return err
 	}
 	p.base, p.moved = base, true
@@ -179,7 +181,7 @@ func (p *place) placeSocket() error {
 			continue
 		}
 		p.socket, p.removeS = dir, true
-		if err := writeDurably(record, []byte(dir+"\n"), 0o644); err != nil {
+		if err := wholefile.Write(record, []byte(dir+"\n"), 0o644); err != nil {
 			return err
 		}
 		return p.own(dir)
@@ -275,31 +277,4 @@ func reachable(ctx context.Context, bin Binaries, cred *syscall.Credential, dir 
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// writeDurably replaces a file so that after a crash either the old or the new
-// content is there.
-func writeDurably(path string, data []byte, mode os.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+
+	"evb/internal/wholefile"
 )
 
 // initdb makes the cluster if there is none. It works in cluster.new and
@@ -73,7 +75,7 @@ func (s *Server) initdb(ctx context.Context) error {
 	if err := os.Rename(fresh, cluster); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(cluster))
+	return wholefile.SyncDir(filepath.Dir(cluster))
 }
 
 // checkCollation makes sure that German order can be had, which the columns
@@ -207,7 +209,7 @@ func (s *secrets) ensure(user string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := writeDurably(s.path, append(text, '\n'), 0o600); err != nil {
+	if err := wholefile.Write(s.path, append(text, '\n'), 0o600); err != nil {
 		delete(s.byID, user)
 		return "", err
 	}

@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"evb/internal/wholefile"
 	"evb/storage/s3"
 )
 
@@ -467,36 +468,13 @@ func prepare(dir string) (credentialFile, error) {
 	if err != nil {
 		return c, fmt.Errorf("credentials: %w", err)
 	}
-	return c, writeFile(name, b)
+	return c, wholefile.Write(name, b, 0o600)
 }
 
 func newKey(prefix string) key {
 	var b [40]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
 	return key{AccessKey: prefix + hex.EncodeToString(b[:7]), SecretKey: hex.EncodeToString(b[8:])}
-}
-
-// writeFile writes by rename, so that a crash leaves the old file or the new one.
-func writeFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err == nil {
-		err = syncPath(filepath.Dir(name))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
 }
 
 // checkXattr sets an attribute as large as the server's own; set is the system call.
@@ -541,5 +519,5 @@ func chooseAddr(o Options) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("object storage port: %w", err)
 	}
-	return addr, writeFile(name, []byte(port+"\n"))
+	return addr, wholefile.Write(name, []byte(port+"\n"), 0o600)
 }
