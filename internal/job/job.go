@@ -93,6 +93,7 @@ type Client struct {
 	river *river.Client[pgx.Tx]
 	work  bool
 	node  string
+	gone  time.Duration
 	stop  time.Duration
 }
 
@@ -105,9 +106,13 @@ type Options struct {
 	Poll time.Duration
 	// Node names this process over restarts. A process that was killed leaves
 	// its jobs "running"; the next one of the same name takes them back at
-	// once. The caller makes sure that no two processes of a name live at the
-	// same time (a lock on a folder). Empty: such jobs wait ten minutes.
+	// once, all others after Gone. The caller makes sure that no two processes
+	// of a name live at the same time (a lock on a folder). Empty: a name of
+	// its own.
 	Node string
+	// Gone is how long a process may be out of sight of the database before its
+	// jobs are taken from it; 0: 15 s.
+	Gone time.Duration
 	// Stop is the time running jobs get at a clean stop; 0: 20 s.
 	Stop time.Duration
 }
@@ -115,7 +120,11 @@ type Options struct {
 // New makes the client for a set of kinds. Kinds that are enqueued must be
 // defined, also on a node that does not work.
 func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Client, error) {
-	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0, node: o.Node, stop: cmp.Or(o.Stop, 20*time.Second)}
+	c := &Client{db: db, log: log.With("part", "job"), defs: map[string]Definition{}, work: len(o.Workers) > 0, stop: cmp.Or(o.Stop, 20*time.Second)}
+	if o.Node == "" {
+		o.Node = uuid.NewString()
+	}
+	c.node, c.gone = o.Node, cmp.Or(o.Gone, 15*time.Second)
 	workers := river.NewWorkers()
 	for _, d := range defs {
 		if d.MaxAttempts == 0 {

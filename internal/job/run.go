@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"evb/internal/access"
 	"evb/internal/postgres"
@@ -21,16 +20,31 @@ func (c *Client) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	if err := c.reclaim(ctx); err != nil {
+	sign, err := c.sign(ctx)
+	if err != nil {
+		return fmt.Errorf("sign of life: %w", err)
+	}
+	if err := c.reclaim(ctx, c.node); err != nil {
+		_ = sign.Close(ctx)
 		return fmt.Errorf("take back the jobs of the process before: %w", err)
 	}
 	// River gets a context of its own: it is stopped softly, not cancelled.
 	if err := c.river.Start(context.WithoutCancel(ctx)); err != nil {
+		_ = sign.Close(ctx)
 		return fmt.Errorf("start queue: %w", err)
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.tick(gctx) })
-	err := g.Wait()
+	// The sign stays until the last job has ended.
+	living, die := context.WithCancel(context.WithoutCancel(ctx))
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		c.live(living, sign)
+	}()
+	defer func() {
+		die()
+		<-died
+	}()
+	err = c.tick(ctx)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.stop)
 	defer cancel()
 	if serr := c.river.Stop(stop); serr != nil {
@@ -39,23 +53,6 @@ func (c *Client) Run(ctx context.Context) error {
 		if herr := c.river.StopAndCancel(hard); herr != nil {
 			return fmt.Errorf("stop queue: %w", herr)
 		}
-	}
-	return err
-}
-
-const sqlReclaim = `
-    UPDATE river_job SET state = 'available', scheduled_at = now()
-    WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = $1`
-
-// reclaim makes the jobs available that a killed process of this name was
-// working on.
-func (c *Client) reclaim(ctx context.Context) error {
-	if c.node == "" {
-		return nil
-	}
-	tag, err := c.db.Pool().Exec(ctx, sqlReclaim, c.node)
-	if err == nil && tag.RowsAffected() > 0 {
-		c.log.InfoContext(ctx, "jobs of the process before go on", "jobs", tag.RowsAffected())
 	}
 	return err
 }

@@ -69,6 +69,8 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	// A statement ends with its caller: by the deadline of its context, and when
 	// the process is gone by this.
 	rp["client_connection_check_interval"] = "10s"
+	// A machine that went away without a word lets go of its locks within a minute.
+	rp["tcp_keepalives_idle"], rp["tcp_keepalives_interval"], rp["tcp_keepalives_count"] = "30", "10", "3"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open postgres: %w", err)
