@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"evb/internal/client"
@@ -79,7 +80,7 @@ type batchError struct {
 
 // bad reports whether a person has to look at the batch.
 func (b *batchReport) bad() bool {
-	return b.err != nil || b.Error != nil || len(b.Quarantine) > 0 || b.State == client.StateAttention || b.State == client.StateRejected
+	return b.err != nil || b.Error != nil || slices.ContainsFunc(b.Quarantine, client.Quarantined.Open) || b.State == client.StateAttention || b.State == client.StateRejected
 }
 
 func runIngest(ctx context.Context, o ingestOptions, dirs []string, out, errOut io.Writer) error {
@@ -304,6 +305,9 @@ func describe(w io.Writer, r batchReport) {
 		fmt.Fprintf(w, "  davon noch offen / still open: %d\n", p.Open)
 	}
 	for _, q := range r.Quarantine {
+		if !q.Open() {
+			continue
+		}
 		fmt.Fprintf(w, "  ausgesteuert / quarantined: %s: %s [%s]\n", q.File, q.Reason, q.Code)
 	}
 	for _, f := range r.Findings {

@@ -25,7 +25,7 @@ func notFound(err error) error {
 }
 
 const sqlBookHead = `
-    SELECT b.id, b.name, b.state, b.form, b.scheme, b.problem, b.problem_params, b.created_at, b.submitted_at, b.balanced_at, b.row_version,
+    SELECT b.id, b.name, b.state, b.form, b.scheme, b.problem, b.problem_params, b.created_at, b.submitted_at, b.balanced_at, b.resolution, b.resolved_by, b.row_version,
         (SELECT count(*) FROM batch_document d WHERE d.tenant = b.tenant AND d.batch_id = b.id AND d.dokument_id IS NOT NULL)::int,
         (SELECT count(*) FROM batch_document d WHERE d.tenant = b.tenant AND d.batch_id = b.id AND d.announced)::int
     FROM batch b
@@ -35,7 +35,7 @@ func scanHead(row pgx.CollectableRow) (Book, error) {
 	b := Book{Quarantine: []QuarantineEntry{}, Findings: []Finding{}, Dokumente: []Position{}, Files: []FileState{}}
 	var params map[string]string
 	err := row.Scan(&b.ID, &b.BatchID, &b.State, &b.Form, &b.Scheme, &b.Problem, &params, &b.CreatedAt, &b.SubmittedAt, &b.BalancedAt,
-		&b.RowVersion, &b.Documents, &b.Announced)
+		&b.Resolution, &b.ResolvedBy, &b.RowVersion, &b.Documents, &b.Announced)
 	if b.Problem != "" {
 		b.Reason = fault.Text("de", b.Problem, params)
 	}
@@ -61,7 +61,7 @@ func (s *Service) Batch(ctx context.Context, a access.Actor, batch uuid.UUID) (B
 	}
 	for i := range b.Files {
 		f := &b.Files[i]
-		if f.State != "expected" {
+		if f.State != "expected" && f.State != "waived" {
 			f.Offset = f.Size
 		} else if st, err := os.Stat(s.partial(a.Tenant, batch, f.Name)); err == nil {
 			f.Offset = st.Size()

@@ -19,6 +19,8 @@ const (
 	BatchBalanced event.Kind = "batch.balanced"
 	// BatchAttention: taken apart, but a person has to look.
 	BatchAttention event.Kind = "batch.attention"
+	// BatchResolved: a person looked and brought it to its end, with a reason.
+	BatchResolved event.Kind = "batch.resolved"
 )
 
 // SubjectBatch is the SubjectKind of the facts of this package.
@@ -31,6 +33,7 @@ type State string
 //
 //	receiving ──► processing ──► balanced
 //	    │             └────────► attention ──► processing (a missing file came)
+//	    │                                 └──► balanced (a person says so: Resolve)
 //	    └───────► rejected
 const (
 	Receiving  State = "receiving"
@@ -156,6 +159,10 @@ type Book struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	SubmittedAt *time.Time `json:"submitted_at"`
 	BalancedAt  *time.Time `json:"balanced_at"`
+	// Resolution is the reason of the person who brought it to its end, "" when
+	// nobody had to; ResolvedBy is that person.
+	Resolution string     `json:"resolution,omitempty"`
+	ResolvedBy *uuid.UUID `json:"resolved_by,omitempty"`
 	// RowVersion is for If-Match.
 	RowVersion int64 `json:"row_version"`
 }
@@ -203,7 +210,7 @@ type Finding struct {
 // Position is one document of a batch.
 type Position struct {
 	Position      int        `json:"position"`
-	State         string     `json:"state"` // planned, filed, quarantined, missing
+	State         string     `json:"state"` // planned, filed, quarantined, missing, waived
 	DokumentID    *uuid.UUID `json:"dokument_id"`
 	SeparatorCode string     `json:"separator_code"`
 	File          string     `json:"file"`
@@ -217,7 +224,7 @@ type Position struct {
 type FileState struct {
 	Name string `json:"name"`
 	Role Role   `json:"role"`
-	// State is expected, stored, planned, done or quarantined.
+	// State is expected, stored, planned, done, quarantined or waived.
 	State  string `json:"state"`
 	Size   int64  `json:"size"`
 	Offset int64  `json:"offset"`

@@ -62,6 +62,11 @@ type uploadRow struct {
 	streams   int   // stream files the batch has
 }
 
+// stored reports whether the bytes are durable. A waived file has none.
+func (r uploadRow) stored() bool {
+	return r.known && r.fileState != "expected" && r.fileState != "waived"
+}
+
 const sqlUploadRow = `
     SELECT b.state, b.form, f.name IS NOT NULL, coalesce(f.role, ''), coalesce(f.state, ''), coalesce(f.size, 0), f.total_size,
         coalesce(f.surplus, false), bl.sha256,
@@ -103,7 +108,7 @@ func (s *Service) Offset(ctx context.Context, a access.Actor, batch uuid.UUID, n
 
 func (s *Service) upload(tenant access.Tenant, batch uuid.UUID, name string, r uploadRow) Upload {
 	u := Upload{Name: name, Size: -1}
-	if r.known && r.fileState != "expected" {
+	if r.stored() {
 		return Upload{Name: name, Offset: r.size, Size: r.size, Complete: true}
 	}
 	if r.total != nil {
@@ -135,7 +140,7 @@ func (s *Service) PutPart(ctx context.Context, a access.Actor, batch uuid.UUID, 
 	if err := handOver(a); err != nil {
 		return Upload{}, err
 	}
-	if row.known && row.fileState != "expected" {
+	if row.stored() {
 		if p.Total >= 0 && p.Total != row.size || p.SHA256 != nil && !bytes.Equal(p.SHA256, row.sha256) {
 			return Upload{}, fault.New("batch-file-changed", "name", name)
 		}
@@ -345,7 +350,12 @@ func (s *Service) complete(ctx context.Context, a access.Actor, batch uuid.UUID,
 		return Upload{}, fault.New("batch-upload-digest", "name", name)
 	}
 	err = s.blobs.Store(ctx, a, []*blob.File{f}, func(tx pgx.Tx, st []blob.Staged) error {
-		_, err := tx.Exec(ctx, sqlFileStored, batch, name, st[0].ID, f.Size)
+		tag, err := tx.Exec(ctx, sqlFileStored, batch, name, st[0].ID, f.Size)
+		if err == nil && tag.RowsAffected() == 0 {
+			// Meanwhile another node stored it, or a person waived it: the
+			// sender asks again and learns which.
+			err = fault.New("batch-upload-busy", "name", name)
+		}
 		return err
 	})
 	if err != nil {
