@@ -1,196 +1,20 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // The whole way from outside, with the real binary and nothing else: what a
 // person does from the scanner to the proof.
-
-// binary is built once a test process.
-func binary(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("evb-e2e-%d", os.Getpid()))
-	path := filepath.Join(dir, "evb")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return path
-}
-
-// server is a running `evb up`.
-type server struct {
-	t    *testing.T
-	bin  string
-	data string
-	url  string
-	cmd  *exec.Cmd
-}
-
-func start(t *testing.T, bin, data string, env ...string) *server {
-	t.Helper()
-	cmd := exec.Command(bin, "up", "--demo", "--data", data, "--addr", "127.0.0.1:0") //nolint:gosec,noctx // ended by the test
-	cmd.Env = append(os.Environ(), env...)
-	log, err := os.OpenFile(filepath.Join(t.TempDir(), "up.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, bin: bin, data: data, cmd: cmd}
-	t.Cleanup(func() {
-		s.kill()
-		if t.Failed() {
-			b, _ := os.ReadFile(log.Name())
-			t.Logf("log of evb up:\n%s", b[max(0, len(b)-8000):])
-		}
-		_ = log.Close()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		b, _ := os.ReadFile(log.Name())
-		t.Fatalf("evb up did not become ready: %v\n%s", err, b[max(0, len(b)-8000):])
-	}
-	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "evb: ready ")
-	if !ok {
-		t.Fatalf("stdout: %q", line)
-	}
-	s.url = rest
-	return s
-}
-
-// kill is kill -9 of the program; its children end with it.
-func (s *server) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-		s.cmd = nil
-	}
-}
-
-// stop is a clean stop; it must end with 0.
-func (s *server) stop() {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.cmd.Wait(); err != nil {
-		s.t.Errorf("clean stop: %v", err)
-	}
-	s.cmd = nil
-}
-
-// evb runs a command and gives its exit code and standard output.
-func (s *server) evb(args ...string) (int, string) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, s.bin, args...) //nolint:gosec // the test's own
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
-		s.t.Fatalf("evb %v: %v", args, err)
-	}
-	if code := cmd.ProcessState.ExitCode(); code != 0 {
-		s.t.Logf("evb %v: exit %d\n%s", args, code, errOut.String())
-	}
-	return cmd.ProcessState.ExitCode(), strings.TrimSpace(out.String())
-}
-
-func (s *server) token(user string) string {
-	s.t.Helper()
-	code, out := s.evb("token", "create", "--data", s.data, "--user", user)
-	if code != 0 || out == "" {
-		s.t.Fatalf("token for %s: exit %d", user, code)
-	}
-	return out
-}
-
-// call is one request; out may be nil.
-func (s *server) call(token, method, path string, body any, header map[string]string, out any) int {
-	s.t.Helper()
-	var r io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		r = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, r)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for k, v := range header {
-		req.Header.Set(k, v)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if out != nil {
-		if resp.StatusCode >= 300 {
-			s.t.Fatalf("%s %s: %d %s", method, path, resp.StatusCode, b)
-		}
-		if raw, ok := out.(*[]byte); ok {
-			*raw = b
-		} else if err := json.Unmarshal(b, out); err != nil {
-			s.t.Fatalf("%s %s: %v in %s", method, path, err, b)
-		}
-	}
-	return resp.StatusCode
-}
-
-// eventually asks until the answer is yes; the test's deadline bounds it.
-func eventually(t *testing.T, what string, yes func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(3 * time.Minute)
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for !yes() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		<-tick.C
-	}
-}
 
 type truth struct {
 	Docs []struct {
@@ -243,7 +67,7 @@ func (s *server) postkoerbe(token string) map[string][]item {
 }
 
 func TestALetterGoesFromTheScannerToTheProof(t *testing.T) {
-	bin, data := binary(t), filepath.Join(t.TempDir(), "data")
+	bin, data := binary(t), dataFolder(t)
 	s := start(t, bin, data)
 	scanner, all := s.token("e.wolf"), s.token("h.lang")
 
@@ -449,33 +273,5 @@ func provePackage(t *testing.T, s *server, pack, anchor string) {
 	})
 	if err != nil {
 		t.Error(err)
-	}
-}
-
-func copyBatch(t *testing.T, dir, name string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "batches", name+".*"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("batch %s is not in testdata: %v", name, err)
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func readJSON(t *testing.T, path string, out any) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		t.Fatal(err)
 	}
 }

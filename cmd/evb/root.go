@@ -36,6 +36,7 @@ Rückgabewerte / exit codes:
 		newCheckCommand(),
 		newReindexCommand(),
 		newErsCommand(),
+		newFailpointsCommand(),
 		newVerifyCommand(),
 		newVersionCommand(),
 	)
