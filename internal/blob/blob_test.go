@@ -17,9 +17,11 @@ import (
 	"evb/internal/blob"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/worldtest"
 	"evb/signature/digest"
 	"evb/storage"
 	"evb/storage/layout"
+	"evb/storage/s3"
 )
 
 func TestAContentIsStoredOnceWithItsLockAndDigests(t *testing.T) {
@@ -33,12 +35,12 @@ func TestAContentIsStoredOnceWithItsLockAndDigests(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 	f := w.take("Sehr geehrte Damen und Herren")
-	info, err := w.store.Stat(t.Context(), layout.Content("stadt", f.SHA256))
+	info, err := w.Store.Stat(t.Context(), layout.Content("stadt", f.SHA256))
 	must(t, err)
 	if info.Lock.Mode != storage.LockGovernance || time.Until(info.Lock.Until) < 6*24*time.Hour {
 		t.Errorf("lock %+v", info.Lock)
 	}
-	must(t, w.db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+	must(t, w.DB.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
 		ds, err := blob.Digests(t.Context(), q, []uuid.UUID{a, uuid.New()})
 		if err != nil {
 			return err
@@ -48,17 +50,17 @@ func TestAContentIsStoredOnceWithItsLockAndDigests(t *testing.T) {
 		}
 		return nil
 	}))
-	back, err := w.blobs.ToFile(t.Context(), stadt, a)
+	back, err := w.Blobs.ToFile(t.Context(), stadt, a)
 	must(t, err)
 	defer back.Remove()
 	if back.SHA256 != f.SHA256 {
 		t.Error("copy differs")
 	}
-	_, _, err = w.blobs.Open(t.Context(), stadt, uuid.New())
+	_, _, err = w.Blobs.Open(t.Context(), stadt, uuid.New())
 	wantFault(t, err, "not-found")
 	other := stadt
 	other.Tenant, other.TenantSlug = pgtest.Eigenbetrieb, "eigenbetrieb"
-	_, _, err = w.blobs.Open(t.Context(), other, a)
+	_, _, err = w.Blobs.Open(t.Context(), other, a)
 	wantFault(t, err, "not-found")
 }
 
@@ -66,20 +68,20 @@ func TestWhatNobodyRefersToIsSweptAndWhatSomebodyRefersToIsNot(t *testing.T) {
 	w := newWorld(t, func(o *blob.Options) { o.Lease = time.Millisecond })
 	kept := w.keep("kept")
 	for i := range 3 {
-		_, err := w.blobs.Stage(t.Context(), stadt, w.take(fmt.Sprint("lost ", i)), w.take("kept"))
+		_, err := w.Blobs.Stage(t.Context(), stadt, w.take(fmt.Sprint("lost ", i)), w.take("kept"))
 		must(t, err)
 	}
 	w.leasesOver()
-	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	rep, err := w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if rep.Removed != 3 || w.objects() != 1 || one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant()`) != 1 {
-		t.Fatalf("%+v, %d objects", rep, w.objects())
+	if rep.Removed != 3 || w.Objects() != 1 || w.Count("blob") != 1 {
+		t.Fatalf("%+v, %d objects", rep, w.Objects())
 	}
 	if w.read(kept) != "kept" {
 		t.Error("kept content differs")
 	}
 	// A second one finds nothing to do; a removed content can come again.
-	rep, err = w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	rep, err = w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Removed != 0 {
 		t.Errorf("%+v", rep)
@@ -91,25 +93,25 @@ func TestWhatNobodyRefersToIsSweptAndWhatSomebodyRefersToIsNot(t *testing.T) {
 
 func TestALiveLeaseIsLeftAlone(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.blobs.Stage(t.Context(), stadt, w.take("on its way"))
+	_, err := w.Blobs.Stage(t.Context(), stadt, w.take("on its way"))
 	must(t, err)
-	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	rep, err := w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if rep.Removed != 0 || w.objects() != 1 {
+	if rep.Removed != 0 || w.Objects() != 1 {
 		t.Fatalf("%+v", rep)
 	}
 }
 
 func TestASweepThatWasKilledIsGoneOnWith(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.blobs.Stage(t.Context(), stadt, w.take("left over"), w.take("object gone"))
+	_, err := w.Blobs.Stage(t.Context(), stadt, w.take("left over"), w.take("object gone"))
 	must(t, err)
 	// As kill -9 leaves it: both marked, the object of one removed.
-	w.exec(`UPDATE blob SET state = 'deleting', lease_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
-	must(t, w.store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("object gone").SHA256), true))
-	rep, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	w.Exec(`UPDATE blob SET state = 'deleting', lease_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
+	must(t, w.Store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("object gone").SHA256), true))
+	rep, err := w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if rep.Removed != 2 || w.objects() != 0 {
+	if rep.Removed != 2 || w.Objects() != 0 {
 		t.Fatalf("%+v", rep)
 	}
 }
@@ -117,18 +119,18 @@ func TestASweepThatWasKilledIsGoneOnWith(t *testing.T) {
 func TestStageWaitsForARemovalAndConfirmRefusesOne(t *testing.T) {
 	w := newWorld(t, func(o *blob.Options) { o.Wait = 300 * time.Millisecond })
 	f := w.take("x")
-	staged, err := w.blobs.Stage(t.Context(), stadt, f)
+	staged, err := w.Blobs.Stage(t.Context(), stadt, f)
 	must(t, err)
-	w.exec(`UPDATE blob SET state = 'deleting', lease_until = now() + interval '1 h' WHERE tenant = evb_tenant()`)
-	err = w.db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error { return blob.Confirm(t.Context(), tx, staged[0].ID) })
+	w.Exec(`UPDATE blob SET state = 'deleting', lease_until = now() + interval '1 h' WHERE tenant = evb_tenant()`)
+	err = w.DB.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error { return blob.Confirm(t.Context(), tx, staged[0].ID) })
 	if !errors.Is(err, blob.ErrAgain) {
 		t.Fatalf("confirm: %v", err)
 	}
-	_, err = w.blobs.Stage(t.Context(), stadt, f)
+	_, err = w.Blobs.Stage(t.Context(), stadt, f)
 	wantFault(t, err, "blob-busy")
 	// Whether the row goes before or while the next Stage looks, it must end well.
 	go func() {
-		_ = w.db.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
+		_ = w.DB.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
 			_, err := tx.Exec(context.Background(), `DELETE FROM blob WHERE tenant = evb_tenant()`)
 			return err
 		})
@@ -146,14 +148,14 @@ func TestWithoutTheBypassALockIsWaitedForAndTheContentStaysUsable(t *testing.T) 
 	w.leasesOver()
 	rep, err := plain.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if rep.Removed != 0 || one[string](w, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
+	if rep.Removed != 0 || worldtest.One[string](w.World, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
 		t.Fatalf("%+v", rep)
 	}
 	// Even if it believed the lock to be over.
-	w.exec(`UPDATE blob SET lock_wanted_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
+	w.Exec(`UPDATE blob SET lock_wanted_until = now() - interval '1 s' WHERE tenant = evb_tenant()`)
 	rep, err = plain.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if rep.Waiting != 1 || one[string](w, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
+	if rep.Waiting != 1 || worldtest.One[string](w.World, `SELECT state FROM blob WHERE tenant = evb_tenant()`) != "staged" {
 		t.Fatalf("%+v", rep)
 	}
 	if w.read(w.keep("locked")) != "locked" {
@@ -178,7 +180,7 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 		go func() {
 			defer sweepers.Done()
 			for ctx.Err() == nil {
-				rep, err := w.blobs.Sweep(ctx, pgtest.Stadt)
+				rep, err := w.Blobs.Sweep(ctx, pgtest.Stadt)
 				if err != nil && ctx.Err() == nil {
 					t.Errorf("sweep: %v", err)
 				}
@@ -193,11 +195,11 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 			defer writers.Done()
 			for r := range rounds {
 				f := w.take(fmt.Sprintf("content %d", r/2))
-				err := w.blobs.Store(ctx, stadt, []*blob.File{f}, func(tx pgx.Tx, staged []blob.Staged) error {
+				err := w.Blobs.Store(ctx, stadt, []*blob.File{f}, func(tx pgx.Tx, staged []blob.Staged) error {
 					if (r+i)%3 != 0 {
 						return abandoned
 					}
-					return refer(tx, staged[0].ID)
+					return w.refer(tx, staged[0].ID)
 				})
 				f.Remove()
 				if err != nil && !errors.Is(err, abandoned) && !errors.Is(err, blob.ErrAgain) {
@@ -219,7 +221,7 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 	must(t, err)
 	t.Logf("swept %v", swept)
 	var ids []uuid.UUID
-	must(t, w.db.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+	must(t, w.DB.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
 		rows, err := q.Query(t.Context(), `SELECT DISTINCT blob_id FROM quarantine WHERE tenant = evb_tenant()`)
 		if err != nil {
 			return err
@@ -232,12 +234,12 @@ func TestSweepersAgainstWritersOfTheSameContents(t *testing.T) {
 			t.Errorf("blob %s reads %q", id, s)
 		}
 	}
-	found, err := w.blobs.Check(t.Context(), stadt)
+	found, err := w.Blobs.Check(t.Context(), stadt)
 	must(t, err)
 	for _, f := range found {
 		t.Errorf("%s: %s", f.Code, f.Text("en"))
 	}
-	if one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`) != 0 {
+	if worldtest.One[int](w.World, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`) != 0 {
 		t.Error("alarms")
 	}
 }
@@ -248,13 +250,13 @@ func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
 	f := w.take("an object without a row")
 	in, err := f.Open()
 	must(t, err)
-	_, err = w.store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
+	_, err = w.Store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
 	must(t, err)
 	must(t, in.Close())
-	must(t, w.store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("lost object").SHA256), true))
+	must(t, w.Store.DeleteVersions(t.Context(), layout.Content("stadt", w.take("lost object").SHA256), true))
 	must(t, os.Truncate(w.path(w.take("cut object")), 3))
 
-	found, err := w.blobs.Check(t.Context(), stadt)
+	found, err := w.Blobs.Check(t.Context(), stadt)
 	must(t, err)
 	codes := map[string]int{}
 	for _, f := range found {
@@ -264,37 +266,37 @@ func TestReconcileFindsBothSidesOfADisagreement(t *testing.T) {
 		t.Errorf("check: %v", codes)
 	}
 
-	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	rep, err := w.Blobs.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Orphans != 1 || rep.Problems != 2 {
 		t.Fatalf("%+v", rep)
 	}
 	problem := func(id uuid.UUID) string {
-		return one[string](w, `SELECT problem FROM blob WHERE tenant = evb_tenant() AND id = $1`, id)
+		return worldtest.One[string](w.World, `SELECT problem FROM blob WHERE tenant = evb_tenant() AND id = $1`, id)
 	}
 	if problem(lost) != "missing" || problem(cut) != "corrupt" || problem(fine) != "" {
 		t.Errorf("lost %q, cut %q, fine %q", problem(lost), problem(cut), problem(fine))
 	}
-	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.ProblemFound)); n != 2 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.ProblemFound)); n != 2 {
 		t.Errorf("%d facts", n)
 	}
-	sw, err := w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	sw, err := w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if sw.Removed != 1 {
 		t.Errorf("%+v", sw)
 	}
-	rep, err = w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	rep, err = w.Blobs.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if rep.Orphans != 0 || rep.Problems != 2 {
 		t.Errorf("second time: %+v", rep)
 	}
-	_, _, err = w.blobs.Open(t.Context(), stadt, lost)
+	_, _, err = w.Blobs.Open(t.Context(), stadt, lost)
 	wantFault(t, err, "content-missing")
 
 	// The content comes again: the object is put although the row is present,
 	// and the next reading back clears the mark.
 	w.keep("lost object")
-	fx, err := w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	fx, err := w.Blobs.Fixity(t.Context(), pgtest.Stadt, 10)
 	must(t, err)
 	if fx.Cleared != 1 || fx.Corrupt != 1 || problem(lost) != "" {
 		t.Errorf("%+v", fx)
@@ -307,18 +309,18 @@ func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
 		f := w.take(fmt.Sprint("newer than the backup ", i))
 		in, err := f.Open()
 		must(t, err)
-		_, err = w.store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
+		_, err = w.Store.Put(t.Context(), layout.Content("stadt", f.SHA256), in, f.Size, storage.PutOptions{SHA256: f.SHA256[:]})
 		must(t, err)
 		must(t, in.Close())
 	}
-	rep, err := w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	rep, err := w.Blobs.Reconcile(t.Context(), pgtest.Stadt)
 	must(t, err)
-	_, err = w.blobs.Sweep(t.Context(), pgtest.Stadt)
+	_, err = w.Blobs.Sweep(t.Context(), pgtest.Stadt)
 	must(t, err)
-	if !rep.Suspicious || rep.Orphans != 0 || w.objects() != 3 {
-		t.Fatalf("%+v, %d objects", rep, w.objects())
+	if !rep.Suspicious || rep.Orphans != 0 || w.Objects() != 3 {
+		t.Fatalf("%+v, %d objects", rep, w.Objects())
 	}
-	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.OrphansSuspicious)); n != 1 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.OrphansSuspicious)); n != 1 {
 		t.Errorf("%d facts", n)
 	}
 }
@@ -326,7 +328,7 @@ func TestARestoredOldDatabaseCostsNoObject(t *testing.T) {
 func TestAReplacedContentIsReleasedAndSwept(t *testing.T) {
 	w := newWorld(t)
 	old, kept := w.keep("old text rendition"), w.keep("new text rendition")
-	super := superConn(t, w)
+	super := pgtest.Super(t, w.DB)
 	_, err := super.Exec(t.Context(), `DELETE FROM quarantine WHERE blob_id = $1`, old)
 	must(t, err)
 	w.leasesOver()
@@ -343,17 +345,9 @@ func TestAReplacedContentIsReleasedAndSwept(t *testing.T) {
 	}
 }
 
-func superConn(t *testing.T, w *world) *pgx.Conn {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), pgtest.SuperDSN(pgtest.NameOf(w.db)))
-	must(t, err)
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
-	return c
-}
-
 func TestEveryReferenceToABlobIsKnownToTheSweeper(t *testing.T) {
 	w := newWorld(t)
-	c := superConn(t, w)
+	c := pgtest.Super(t, w.DB)
 	var body string
 	must(t, c.QueryRow(t.Context(), `SELECT prosrc FROM pg_proc WHERE proname = 'evb_blob_referenced'`).Scan(&body))
 	rows, err := c.Query(t.Context(), `
@@ -386,18 +380,18 @@ func TestAFlippedByteIsFoundAndAHealedOneForgiven(t *testing.T) {
 		must(t, err)
 		must(t, h.Close())
 	}
-	rep, err := w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	rep, err := w.Blobs.Fixity(t.Context(), pgtest.Stadt, 10)
 	must(t, err)
 	if rep.Checked != 1 || rep.Corrupt != 0 {
 		t.Fatalf("%+v", rep)
 	}
 	flip()
-	rep, err = w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	rep, err = w.Blobs.Fixity(t.Context(), pgtest.Stadt, 10)
 	must(t, err)
 	if rep.Corrupt != 1 {
 		t.Fatalf("%+v", rep)
 	}
-	rc, info, err := w.blobs.Open(t.Context(), stadt, id)
+	rc, info, err := w.Blobs.Open(t.Context(), stadt, id)
 	must(t, err)
 	defer func() { _ = rc.Close() }()
 	if info.Problem != "corrupt" {
@@ -408,15 +402,15 @@ func TestAFlippedByteIsFoundAndAHealedOneForgiven(t *testing.T) {
 		_, err = rc.Read(buf)
 	}
 	wantFault(t, err, "content-corrupt")
-	_, err = w.blobs.ToFile(t.Context(), stadt, id)
+	_, err = w.Blobs.ToFile(t.Context(), stadt, id)
 	wantFault(t, err, "content-corrupt")
 	flip()
-	rep, err = w.blobs.Fixity(t.Context(), pgtest.Stadt, 10)
+	rep, err = w.Blobs.Fixity(t.Context(), pgtest.Stadt, 10)
 	must(t, err)
 	if rep.Cleared != 1 || w.read(id) != "a letter that must not change" {
 		t.Fatalf("%+v", rep)
 	}
-	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.FixityChecked)); n != 3 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1`, string(blob.FixityChecked)); n != 3 {
 		t.Errorf("%d facts of runs", n)
 	}
 }
@@ -428,20 +422,20 @@ func TestLocksRollOnAndHoldsAreBroughtToTheObject(t *testing.T) {
 	key := layout.Content("stadt", w.take("locked content").SHA256)
 	lock := func() storage.Lock {
 		t.Helper()
-		info, err := w.store.Stat(t.Context(), key)
+		info, err := w.Store.Stat(t.Context(), key)
 		must(t, err)
 		return info.Lock
 	}
-	n, err := w.blobs.Lock(t.Context(), pgtest.Stadt)
+	n, err := w.Blobs.Lock(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if days := lock().Until.Sub(now).Hours() / 24; n != 1 || days < 89.9 || days > 90.1 {
 		t.Fatalf("%d locked, for %.1f days", n, days)
 	}
-	if n, err = w.blobs.Lock(t.Context(), pgtest.Stadt); n != 0 || err != nil {
+	if n, err = w.Blobs.Lock(t.Context(), pgtest.Stadt); n != 0 || err != nil {
 		t.Fatalf("again %d, %v", n, err)
 	}
 	now = now.Add(70 * 24 * time.Hour)
-	n, err = w.blobs.Lock(t.Context(), pgtest.Stadt)
+	n, err = w.Blobs.Lock(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if days := lock().Until.Sub(now).Hours() / 24; n != 1 || days < 89.9 {
 		t.Fatalf("%d rolled on, to %.1f days", n, days)
@@ -452,28 +446,30 @@ func TestLocksRollOnAndHoldsAreBroughtToTheObject(t *testing.T) {
 		t.Fatalf("shortened to %.1f days", days)
 	}
 	// A hold as the records side will want it.
-	w.exec(`UPDATE blob SET lock_wanted_until = lock_wanted_until + interval '10 years' WHERE tenant = evb_tenant() AND id = $1`, id)
-	_, err = w.blobs.Lock(t.Context(), pgtest.Stadt)
+	w.Exec(`UPDATE blob SET lock_wanted_until = lock_wanted_until + interval '10 years' WHERE tenant = evb_tenant() AND id = $1`, id)
+	_, err = w.Blobs.Lock(t.Context(), pgtest.Stadt)
 	must(t, err)
 	if days := lock().Until.Sub(now).Hours() / 24; days < 3000 {
 		t.Fatalf("wanted ten years, got %.1f days", days)
 	}
-	if open := one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND lock_actual_until IS DISTINCT FROM lock_wanted_until`); open != 0 {
+	if open := worldtest.One[int](w.World, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND lock_actual_until IS DISTINCT FROM lock_wanted_until`); open != 0 {
 		t.Errorf("%d not recorded", open)
 	}
 }
 
 func TestAServerThatIsGoneIsTold(t *testing.T) {
-	w := newWorld(t)
+	w := &world{worldtest.New(t, func(o *worldtest.Options) {
+		o.OwnServer, o.Store = true, func(c *s3.Config) { c.Attempts = 2 }
+	})}
 	id := w.keep("before")
-	must(t, w.s3.Stop(t.Context()))
-	_, err := w.blobs.Stage(t.Context(), stadt, w.take("after"))
+	must(t, w.Server.Stop(t.Context()))
+	_, err := w.Blobs.Stage(t.Context(), stadt, w.take("after"))
 	wantFault(t, err, "storage-unavailable")
-	_, _, err = w.blobs.Open(t.Context(), stadt, id)
+	_, _, err = w.Blobs.Open(t.Context(), stadt, id)
 	wantFault(t, err, "storage-unavailable")
-	_, err = w.blobs.Reconcile(t.Context(), pgtest.Stadt)
+	_, err = w.Blobs.Reconcile(t.Context(), pgtest.Stadt)
 	wantFault(t, err, "storage-unavailable")
-	if n := one[int](w, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`); n != 0 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND problem <> ''`); n != 0 {
 		t.Error("a server that is gone was taken for lost objects")
 	}
 }

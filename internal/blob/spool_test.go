@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -17,6 +16,7 @@ import (
 
 	"evb/internal/blob"
 	"evb/internal/fault"
+	"evb/internal/sharedtest"
 )
 
 func newSpool(t *testing.T, dir string) *blob.Spool {
@@ -120,11 +120,10 @@ func TestNewSpoolRemovesWhatACrashLeftAndNothingElse(t *testing.T) {
 }
 
 func TestAFullDiskIsToldAndLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Skipf("SKIPPED: no small file system can be mounted here: %v", err)
+	dir, ok := sharedtest.SmallDisk(t, "512k")
+	if !ok {
+		return
 	}
-	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	s := newSpool(t, dir)
 	_, err := s.Take(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), 0)
 	wantFault(t, err, "spool-full")

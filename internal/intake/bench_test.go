@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,7 +100,7 @@ func newWorldDurable(b *testing.B) *world {
 	db, err := postgres.Open(b.Context(), srv.DSN(postgres.App, "bench"), postgres.Options{MaxConns: benchWriters + 8})
 	must(b, err)
 	b.Cleanup(db.Close)
-	return worldOn(b, db, filepath.Join(b.TempDir(), "s3"))
+	return newWorld(b, func(c *config) { c.db = db })
 }
 
 // together runs do n times by benchWriters writers and tells how long it took.
@@ -130,13 +129,13 @@ func together(b *testing.B, from uint64, n int, do func(ctx context.Context, i u
 
 func (w *world) bulk(b *testing.B, from uint64, n int) time.Duration {
 	return together(b, from, n, func(ctx context.Context, i uint64) error {
-		f, err := w.spool.Take(ctx, bytes.NewReader(picture(i, benchSize)), 0)
+		f, err := w.Spool.Take(ctx, bytes.NewReader(picture(i, benchSize)), 0)
 		if err != nil {
 			return err
 		}
 		defer f.Remove()
 		f.Name = "brief.png"
-		_, err = w.in.Receive(ctx, w.town.Schulz, intake.Submission{Meta: intake.Meta{Subject: "Brief"}, Files: []*blob.File{f}, Key: fmt.Sprint("b", i)})
+		_, err = w.in.Receive(ctx, w.Schulz, intake.Submission{Meta: intake.Meta{Subject: "Brief"}, Files: []*blob.File{f}, Key: fmt.Sprint("b", i)})
 		return err
 	})
 }
@@ -159,16 +158,16 @@ type rawRow struct {
 
 func newRaw(b *testing.B, w *world) *raw {
 	b.Helper()
-	c := w.s3.Config(false)
+	c := w.Place.Bucket
 	client, err := minio.New(c.Endpoint, &minio.Options{Region: c.Region, Creds: credentials.NewStaticV4(c.Credential.AccessKey, c.Credential.SecretKey, ""),
 		Transport: &http.Transport{MaxIdleConnsPerHost: 2 * benchWriters, MaxIdleConns: 4 * benchWriters, DisableCompression: true}})
 	must(b, err)
 	r := &raw{w: w, client: client, bucket: c.Bucket, old: map[[16]byte]bool{}}
 	f := w.file("brief.png", picture(1<<60, benchSize))
 	r.sum = string(f.SHA256[:])
-	rec, err := w.in.Receive(b.Context(), w.town.Schulz, intake.Submission{Meta: intake.Meta{Subject: "Brief"}, Files: []*blob.File{f}, Key: "template"})
+	rec, err := w.in.Receive(b.Context(), w.Schulz, intake.Submission{Meta: intake.Meta{Subject: "Brief"}, Files: []*blob.File{f}, Key: "template"})
 	must(b, err)
-	must(b, w.db.InTx(b.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+	must(b, w.DB.InTx(b.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
 		for _, t := range []struct{ table, where string }{
 			{"blob", "id IN (SELECT blob_id FROM primary_file f JOIN rendition r ON r.id = f.rendition_id WHERE r.version_id = $2)"},
 			{"blob_digest", "blob_id IN (SELECT blob_id FROM primary_file f JOIN rendition r ON r.id = f.rendition_id WHERE r.version_id = $2)"},
@@ -263,7 +262,7 @@ func (r *raw) queue(batch *pgx.Batch, i uint64, sum [32]byte) {
 }
 
 func (r *raw) send(ctx context.Context, batch *pgx.Batch) error {
-	tx, err := r.w.db.Pool().BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; set local evb.tenant = '1'"})
+	tx, err := r.w.DB.Pool().BeginTx(ctx, pgx.TxOptions{BeginQuery: "begin; set local evb.tenant = '1'"})
 	if err != nil {
 		return err
 	}

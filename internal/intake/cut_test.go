@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
 	"evb/internal/blob"
@@ -24,6 +23,7 @@ import (
 	"evb/internal/intake"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/sharedtest"
 )
 
 // cutter stands between pgx and Postgres and cuts the connection at the n-th
@@ -130,16 +130,13 @@ func pass(to io.Writer, from io.Reader, head []byte, size int, may func([]byte) 
 }
 
 // through is a second set of services whose database lies behind a cutter.
-func (w *world) through(t *testing.T) (*cutter, *parts) {
+func (w *world) through(t *testing.T) (*cutter, *world) {
 	t.Helper()
-	c, dsn := newCutter(t, pgtest.AppDSN(pgtest.NameOf(w.db)))
+	c, dsn := newCutter(t, w.Place.DSN)
 	db, err := postgres.Open(t.Context(), dsn, postgres.Options{MaxConns: 8})
 	must(t, err)
 	t.Cleanup(db.Close)
-	p, err := newParts(db, w.s3.Config(true), config{spoolDir: t.TempDir(), cacheDir: cacheDir})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.close()) })
-	return c, p
+	return c, w.beside(t, db, config{})
 }
 
 func TestACommitWhoseOutcomeIsUnknownIsAskedFor(t *testing.T) {
@@ -151,8 +148,8 @@ func TestACommitWhoseOutcomeIsUnknownIsAskedFor(t *testing.T) {
 			for _, late := range []bool{false, true} {
 				t.Run(fmt.Sprintf("key %q, %s commit, done %v", key, what, late), func(t *testing.T) {
 					n++
-					before := w.count("dokument")
-					f, err := p.spool.Take(t.Context(), bytes.NewReader(picture(1<<32+n, 3000)), 0)
+					before := w.Count("dokument")
+					f, err := p.Spool.Take(t.Context(), bytes.NewReader(picture(1<<32+n, 3000)), 0)
 					must(t, err)
 					defer f.Remove()
 					f.Name = "a.png"
@@ -163,14 +160,14 @@ func TestACommitWhoseOutcomeIsUnknownIsAskedFor(t *testing.T) {
 					cuts := c.cuts.Load()
 					c.late.Store(late)
 					c.left.Store(commit)
-					rec, err := p.in.Receive(t.Context(), w.town.Schulz, sub)
+					rec, err := p.in.Receive(t.Context(), w.Schulz, sub)
 					c.left.Store(0)
 					if fault.Is(err, "commit-unknown") && key != "" && commit == 1 {
 						// Cut while the key was looked up: nothing was begun. The sender repeats.
-						rec, err = p.in.Receive(t.Context(), w.town.Schulz, sub)
+						rec, err = p.in.Receive(t.Context(), w.Schulz, sub)
 					}
 					must(t, err)
-					if got := w.count("dokument"); got != before+1 {
+					if got := w.Count("dokument"); got != before+1 {
 						t.Fatalf("%d Dokumente more", got-before)
 					}
 					if key == "" && commit == 3 {
@@ -179,33 +176,35 @@ func TestACommitWhoseOutcomeIsUnknownIsAskedFor(t *testing.T) {
 					if c.cuts.Load() == cuts {
 						t.Fatal("nothing was cut")
 					}
-					if _, err := w.akten.Dokument(t.Context(), w.town.Schulz, rec.ID); err != nil {
+					if _, err := w.Akten.Dokument(t.Context(), w.Schulz, rec.ID); err != nil {
 						t.Fatalf("the receipt names %s: %v", rec.ID, err)
 					}
 				})
 			}
 		}
 	}
-	w.clean()
+	w.Consistent()
 }
 
 func TestBackendsEndedWhileDocumentsComeIn(t *testing.T) {
 	w := newWorld(t)
-	super, err := pgx.Connect(t.Context(), pgtest.SuperDSN(pgtest.NameOf(w.db)))
-	must(t, err)
-	defer func() { _ = super.Close(context.Background()) }()
+	super := pgtest.Super(t, w.DB)
 	ctx, cancel := context.WithCancel(t.Context())
 	var killer, senders sync.WaitGroup
+	every := time.NewTicker(50 * time.Millisecond) // they get something done between two kills
+	defer every.Stop()
 	killer.Go(func() {
 		for ctx.Err() == nil {
 			_, _ = super.Exec(context.Background(), `
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = current_database() AND usename = 'evb_app' ORDER BY random() LIMIT 1`)
-			time.Sleep(50 * time.Millisecond)
+			select {
+			case <-ctx.Done():
+			case <-every.C:
+			}
 		}
 	})
 	const each = 5
-	deadline := time.Now().Add(5 * time.Minute)
 	var mu sync.Mutex
 	acked := map[string]uuid.UUID{}
 	for s := range 8 {
@@ -214,19 +213,19 @@ func TestBackendsEndedWhileDocumentsComeIn(t *testing.T) {
 				n := s*each + i
 				f := w.file("a.png", picture(1<<40+uint64(n), 3000))
 				key := fmt.Sprint("k", n)
-				for {
-					rec, err := w.in.Receive(context.Background(), w.town.Schulz, intake.Submission{Files: []*blob.File{f}, Key: key})
-					if err == nil {
-						mu.Lock()
-						acked[key] = rec.ID
-						mu.Unlock()
-						break
+				var last error
+				err := sharedtest.Await(key, func() bool {
+					var rec intake.Receipt
+					if rec, last = w.in.Receive(context.Background(), w.Schulz, intake.Submission{Files: []*blob.File{f}, Key: key}); last != nil {
+						return false
 					}
-					if time.Now().After(deadline) {
-						t.Errorf("%s: %v", key, err)
-						break
-					}
-					time.Sleep(5 * time.Millisecond)
+					mu.Lock()
+					acked[key] = rec.ID
+					mu.Unlock()
+					return true
+				})
+				if err != nil {
+					t.Errorf("%v: %v", err, last)
 				}
 			}
 		})
@@ -234,16 +233,16 @@ func TestBackendsEndedWhileDocumentsComeIn(t *testing.T) {
 	senders.Wait()
 	cancel()
 	killer.Wait()
-	w.db.Pool().Reset() // the connections that were ended
-	if d, k := w.count("dokument"), w.count("ingest_request"); d != 8*each || k != 8*each {
+	w.DB.Pool().Reset() // the connections that were ended
+	if d, k := w.Count("dokument"), w.Count("ingest_request"); d != 8*each || k != 8*each {
 		t.Errorf("%d Dokumente, %d keys for %d letters", d, k, 8*each)
 	}
 	for key, id := range acked {
-		if _, err := w.akten.Dokument(t.Context(), w.town.Schulz, id); err != nil {
+		if _, err := w.Akten.Dokument(t.Context(), w.Schulz, id); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	_, err = w.blobs.Sweep(t.Context(), access.Tenant(pgtest.Stadt))
+	_, err := w.Blobs.Sweep(t.Context(), access.Tenant(pgtest.Stadt))
 	must(t, err)
-	w.clean()
+	w.Consistent()
 }

@@ -19,13 +19,15 @@ import (
 	"evb/internal/blob"
 	"evb/internal/fault"
 	"evb/internal/intake"
+	"evb/internal/sharedtest"
+	"evb/internal/worldtest"
 )
 
 func TestADocumentIsTakenInWithAllThatBelongsToIt(t *testing.T) {
 	w := newWorld(t)
 	body := pdf("Antrag auf Wohngeld", 5000)
 	sum := sha256.Sum256(body)
-	rec, err := w.in.Receive(t.Context(), w.town.Schulz, intake.Submission{
+	rec, err := w.in.Receive(t.Context(), w.Schulz, intake.Submission{
 		Meta: intake.Meta{Subject: "Antrag", DocumentType: "antrag", Sender: "Erika Beispiel", Unit: "FB64", ReceivedOn: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC),
 			Expected: [][32]byte{sum}, Data: map[string]any{"customer": "4711"}},
 		Files: []*blob.File{w.file("antrag.pdf", body), w.file(`ordner\anlage.pdf`, pdf("Anlage", 0))}, Key: "k1"})
@@ -34,7 +36,7 @@ func TestADocumentIsTakenInWithAllThatBelongsToIt(t *testing.T) {
 		len(rec.Files) != 2 || rec.Files[0].Pages != 1 || rec.Files[1].Name != "anlage.pdf" {
 		t.Fatalf("%+v", rec)
 	}
-	d, err := w.akten.Dokument(t.Context(), w.town.Schulz, rec.ID)
+	d, err := w.Akten.Dokument(t.Context(), w.Schulz, rec.ID)
 	must(t, err)
 	if d.Subject != "Antrag" || d.Channel != akte.ChannelAPI || d.VersionID != rec.VersionID || len(d.Versions) != 1 || len(d.Versions[0].Files) != 2 {
 		t.Fatalf("%+v", d)
@@ -42,45 +44,45 @@ func TestADocumentIsTakenInWithAllThatBelongsToIt(t *testing.T) {
 	if !strings.Contains(string(d.Data), `"FB64"`) || !strings.Contains(string(d.Data), `"4711"`) {
 		t.Errorf("data %s", d.Data)
 	}
-	if got := w.content(w.town.Schulz, d.Versions[0].Files[0].Blob); !bytes.Equal(got, body) {
+	if got := w.Content(w.Schulz, d.Versions[0].Files[0].Blob); !bytes.Equal(got, body) {
 		t.Error("other bytes")
 	}
-	if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = 'dokument.received' AND record_id = $1`, rec.ID); n != 1 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = 'dokument.received' AND record_id = $1`, rec.ID); n != 1 {
 		t.Errorf("%d facts", n)
 	}
 	var jobs int
-	must(t, w.db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = $1 AND args ->> 'subject' = $2`, textJob, rec.VersionID.String()).Scan(&jobs))
+	must(t, w.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = $1 AND args ->> 'subject' = $2`, textJob, rec.VersionID.String()).Scan(&jobs))
 	if jobs != 1 {
 		t.Errorf("%d jobs", jobs)
 	}
-	if w.count("intake_step") != 1 || w.count("quarantine") != 0 {
+	if w.Count("intake_step") != 1 || w.Count("quarantine") != 0 {
 		t.Error("protocol or quarantine")
 	}
-	w.clean()
+	w.Consistent()
 }
 
 func TestTheSameRequestGetsTheSameAnswer(t *testing.T) {
 	w := newWorld(t)
-	first, err := w.send(w.town.Schulz, "key", "a.pdf", pdf("a", 0))
+	first, err := w.send(w.Schulz, "key", "a.pdf", pdf("a", 0))
 	must(t, err)
-	again, err := w.send(w.town.Schulz, "key", "a.pdf", pdf("a", 0))
+	again, err := w.send(w.Schulz, "key", "a.pdf", pdf("a", 0))
 	must(t, err)
 	if again.ID != first.ID || !again.Replayed || first.Replayed || again.SHA256 != first.SHA256 {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
-	_, err = w.send(w.town.Schulz, "key", "a.pdf", pdf("another", 0))
+	_, err = w.send(w.Schulz, "key", "a.pdf", pdf("another", 0))
 	wantFault(t, err, "idempotency-key-reused")
 	if k := fault.KindOf(err); k != fault.Invalid {
 		t.Errorf("kind %s", k)
 	}
 	// Keys are everybody's own.
-	other, err := w.send(w.town.Koch, "key", "a.pdf", pdf("a", 0))
+	other, err := w.send(w.Koch, "key", "a.pdf", pdf("a", 0))
 	must(t, err)
 	if other.ID == first.ID || other.Replayed {
 		t.Error("another person got the answer")
 	}
-	if w.count("dokument") != 2 || w.count("blob") != 1 {
-		t.Errorf("%d Dokumente, %d blobs", w.count("dokument"), w.count("blob"))
+	if w.Count("dokument") != 2 || w.Count("blob") != 1 {
+		t.Errorf("%d Dokumente, %d blobs", w.Count("dokument"), w.Count("blob"))
 	}
 }
 
@@ -96,7 +98,7 @@ func TestThirtyTwoAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range recs {
 			wg.Go(func() {
-				recs[i], errs[i] = w.in.Receive(context.Background(), w.town.Schulz, intake.Submission{Files: files[i : i+1], Key: key(i)})
+				recs[i], errs[i] = w.in.Receive(context.Background(), w.Schulz, intake.Submission{Files: files[i : i+1], Key: key(i)})
 			})
 		}
 		wg.Wait()
@@ -111,13 +113,13 @@ func TestThirtyTwoAtOnce(t *testing.T) {
 		return out
 	}
 	same := func(int) []byte { return body }
-	if got := ids(run(func(int) string { return "one key" }, same)); len(got) != 1 || w.count("dokument") != 1 || w.count("blob") != 1 {
-		t.Fatalf("one key: %d ids, %d Dokumente, %d blobs", len(got), w.count("dokument"), w.count("blob"))
+	if got := ids(run(func(int) string { return "one key" }, same)); len(got) != 1 || w.Count("dokument") != 1 || w.Count("blob") != 1 {
+		t.Fatalf("one key: %d ids, %d Dokumente, %d blobs", len(got), w.Count("dokument"), w.Count("blob"))
 	}
-	if got := ids(run(func(i int) string { return fmt.Sprint("key ", i) }, same)); len(got) != 32 || w.count("dokument") != 33 || w.count("blob") != 1 {
-		t.Fatalf("32 keys: %d ids, %d Dokumente, %d blobs", len(got), w.count("dokument"), w.count("blob"))
+	if got := ids(run(func(i int) string { return fmt.Sprint("key ", i) }, same)); len(got) != 32 || w.Count("dokument") != 33 || w.Count("blob") != 1 {
+		t.Fatalf("32 keys: %d ids, %d Dokumente, %d blobs", len(got), w.Count("dokument"), w.Count("blob"))
 	}
-	if got := ids(run(func(int) string { return "" }, same)); len(got) != 32 || w.count("blob") != 1 || w.objects() != 1 {
+	if got := ids(run(func(int) string { return "" }, same)); len(got) != 32 || w.Count("blob") != 1 || w.Objects() != 1 {
 		t.Fatalf("no key: %d ids", len(got))
 	}
 	// Two bodies with one key: one is taken in, the other told so.
@@ -137,7 +139,7 @@ func TestThirtyTwoAtOnce(t *testing.T) {
 	if len(taken) != 1 || refused != 16 {
 		t.Errorf("%d taken in, %d refused", len(taken), refused)
 	}
-	w.clean()
+	w.Consistent()
 }
 
 func TestABadMemberDoesNotFailTheOthers(t *testing.T) {
@@ -154,7 +156,7 @@ func TestABadMemberDoesNotFailTheOthers(t *testing.T) {
 			if i%8 == 0 {
 				sub.Meta.Vorgang = uuid.New() // not there: found only in the transaction
 			}
-			recs[i], errs[i] = w.in.Receive(context.Background(), w.town.Schulz, sub)
+			recs[i], errs[i] = w.in.Receive(context.Background(), w.Schulz, sub)
 		})
 	}
 	wg.Wait()
@@ -165,30 +167,30 @@ func TestABadMemberDoesNotFailTheOthers(t *testing.T) {
 			must(t, err)
 		}
 	}
-	if w.count("dokument") != 28 {
-		t.Errorf("%d Dokumente", w.count("dokument"))
+	if w.Count("dokument") != 28 {
+		t.Errorf("%d Dokumente", w.Count("dokument"))
 	}
 }
 
 func TestDuplicatesAreToldOnlyToWhoSeesBoth(t *testing.T) {
 	w := newWorld(t)
 	body := pdf("a letter that comes twice", 0)
-	first, err := w.send(w.town.Schulz, "", "a.pdf", body)
+	first, err := w.send(w.Schulz, "", "a.pdf", body)
 	must(t, err)
 	if len(first.Duplicates) != 0 {
 		t.Error("a duplicate of nothing")
 	}
-	own, err := w.send(w.town.Schulz, "", "b.pdf", body)
+	own, err := w.send(w.Schulz, "", "b.pdf", body)
 	must(t, err)
 	if len(own.Duplicates) != 1 || own.Duplicates[0] != first.ID {
 		t.Errorf("own: %v", own.Duplicates)
 	}
-	foreign, err := w.send(w.town.Meier, "", "c.pdf", body)
+	foreign, err := w.send(w.Meier, "", "c.pdf", body)
 	must(t, err)
 	if len(foreign.Duplicates) != 0 {
 		t.Errorf("told a clerk of another unit: %v", foreign.Duplicates)
 	}
-	if w.count("blob") != 1 || w.count("dokument") != 3 {
+	if w.Count("blob") != 1 || w.Count("dokument") != 3 {
 		t.Error("one blob, three Dokumente")
 	}
 }
@@ -235,7 +237,7 @@ func TestBadInputHasAStableCodeInTwoLanguages(t *testing.T) {
 		{"long subject", intake.Submission{Files: []*blob.File{w.file("a.pdf", good)}, Meta: intake.Meta{Subject: strings.Repeat("ä", 1001)}}, "field-too-long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := w.in.Receive(t.Context(), w.town.Schulz, c.sub)
+			_, err := w.in.Receive(t.Context(), w.Schulz, c.sub)
 			wantFault(t, err, c.code)
 			f, _ := fault.As(err)
 			for _, lang := range []string{"de", "en"} {
@@ -245,10 +247,10 @@ func TestBadInputHasAStableCodeInTwoLanguages(t *testing.T) {
 			}
 		})
 	}
-	if w.count("dokument")+w.count("blob")+w.count("quarantine") != 0 || w.objects() != 0 {
+	if w.Count("dokument")+w.Count("blob")+w.Count("quarantine") != 0 || w.Objects() != 0 {
 		t.Error("something was stored")
 	}
-	_, err := w.send(w.town.Brandt, "", "a.pdf", good)
+	_, err := w.send(w.Brandt, "", "a.pdf", good)
 	wantFault(t, err, "read-only-role")
 }
 
@@ -261,11 +263,11 @@ func TestDoubtfulFilesGoIntoQuarantineWithTheirBytes(t *testing.T) {
 	}{
 		"huge TIFF": {"scan.tif", hugeTIFF(), "too-many-pixels"},
 		"truncated": {"a.pdf", pdf("a letter whose scan broke off", 20_000)[:9000], ""},
-		"encrypted": {"b.pdf", shared(t, "data", "intake", "broken", "password-is-test.pdf"), "password-needed"},
+		"encrypted": {"b.pdf", sharedtest.Read(t, "data", "intake", "broken", "password-is-test.pdf"), "password-needed"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			rec, err := w.send(w.town.Schulz, name, c.name, c.body)
+			rec, err := w.send(w.Schulz, name, c.name, c.body)
 			must(t, err)
 			note := rec.Files[0]
 			if rec.State != akte.Quarantined || note.QuarantineID == nil || note.Messages["de"] == "" || strings.Contains(note.Messages["en"], "{") {
@@ -274,33 +276,33 @@ func TestDoubtfulFilesGoIntoQuarantineWithTheirBytes(t *testing.T) {
 			if c.code != "" && note.Code != c.code {
 				t.Errorf("code %s", note.Code)
 			}
-			q, err := w.in.QuarantineByID(t.Context(), w.town.Schulz, *note.QuarantineID)
+			q, err := w.in.QuarantineByID(t.Context(), w.Schulz, *note.QuarantineID)
 			must(t, err)
 			if q.State != intake.QuarantineOpen || q.DokumentID == nil || *q.DokumentID != rec.ID || q.BlobID == nil {
 				t.Fatalf("%+v", q)
 			}
-			if !bytes.Equal(w.content(w.town.Schulz, *q.BlobID), c.body) {
+			if !bytes.Equal(w.Content(w.Schulz, *q.BlobID), c.body) {
 				t.Error("bytes differ")
 			}
 			for kind, want := range map[string]int{"dokument.received": 0, "dokument.quarantined": 1, "quarantine.added": 1} {
-				if n := one[int](w, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1 AND record_id = $2`, kind, rec.ID); n != want {
+				if n := worldtest.One[int](w.World, `SELECT count(*) FROM event WHERE tenant = evb_tenant() AND kind = $1 AND record_id = $2`, kind, rec.ID); n != want {
 					t.Errorf("%s: %d", kind, n)
 				}
 			}
 		})
 	}
 	var jobs int
-	must(t, w.db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job`).Scan(&jobs))
+	must(t, w.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job`).Scan(&jobs))
 	if jobs != 0 {
 		t.Errorf("%d jobs follow from quarantine", jobs)
 	}
-	w.clean()
+	w.Consistent()
 }
 
 func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 	w := newWorld(t)
-	checker := w.town.Roth // registry
-	rec, err := w.in.Receive(t.Context(), w.town.Schulz, intake.Submission{
+	checker := w.Roth // registry
+	rec, err := w.in.Receive(t.Context(), w.Schulz, intake.Submission{
 		Files: []*blob.File{w.file("a.tif", hugeTIFF()), w.file("b.pdf", pdf("good", 0)), w.file("c.tif", append(hugeTIFF(), 1))}})
 	must(t, err)
 	list := func(a access.Actor) []intake.Quarantine {
@@ -312,8 +314,8 @@ func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 		}
 		return out
 	}
-	if len(list(checker)) != 2 || len(list(w.town.Schulz)) != 2 || len(list(w.town.Meier)) != 0 {
-		t.Fatalf("seen: %d, %d, %d", len(list(checker)), len(list(w.town.Schulz)), len(list(w.town.Meier)))
+	if len(list(checker)) != 2 || len(list(w.Schulz)) != 2 || len(list(w.Meier)) != 0 {
+		t.Fatalf("seen: %d, %d, %d", len(list(checker)), len(list(w.Schulz)), len(list(w.Meier)))
 	}
 	page, next, err := w.in.QuarantineList(t.Context(), checker, intake.QuarantineFilter{}, "", 1)
 	must(t, err)
@@ -326,9 +328,9 @@ func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 	wantFault(t, err, "quarantine-cursor-invalid")
 
 	a, c := page[0], rest[0]
-	_, err = w.in.Retry(t.Context(), w.town.Meier, a.ID, 0)
+	_, err = w.in.Retry(t.Context(), w.Meier, a.ID, 0)
 	wantFault(t, err, "not-found")
-	_, err = w.in.Retry(t.Context(), w.town.Schulz, a.ID, 0)
+	_, err = w.in.Retry(t.Context(), w.Schulz, a.ID, 0)
 	wantFault(t, err, "forbidden")
 	tried, err := w.in.Retry(t.Context(), checker, a.ID, a.RowVersion)
 	must(t, err)
@@ -339,11 +341,11 @@ func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 	wantFault(t, err, "stale-version")
 	_, err = w.in.Release(t.Context(), checker, a.ID, "  ", 0)
 	wantFault(t, err, "release-reason-missing")
-	_, err = w.in.Release(t.Context(), w.town.Schulz, a.ID, "bitte", 0)
+	_, err = w.in.Release(t.Context(), w.Schulz, a.ID, "bitte", 0)
 	wantFault(t, err, "forbidden")
 
 	state := func() string {
-		return one[string](w, `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1`, rec.ID)
+		return worldtest.One[string](w.World, `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1`, rec.ID)
 	}
 	out, err := w.in.Release(t.Context(), checker, a.ID, "Plan im Großformat, Papier liegt vor", 0)
 	must(t, err)
@@ -358,7 +360,7 @@ func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 		t.Errorf("Dokument %s", state())
 	}
 	var jobs int
-	must(t, w.db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE args ->> 'subject' = $1`, rec.VersionID.String()).Scan(&jobs))
+	must(t, w.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE args ->> 'subject' = $1`, rec.VersionID.String()).Scan(&jobs))
 	if jobs != 1 {
 		t.Errorf("%d jobs follow from the release", jobs)
 	}
@@ -369,20 +371,17 @@ func TestQuarantineIsLookedAtRetriedAndReleased(t *testing.T) {
 
 func TestARetryWithHigherLimitsTakesTheFileIn(t *testing.T) {
 	w := newWorld(t, func(c *config) { c.media.Limits.PagePoints = 100 })
-	rec, err := w.send(w.town.Schulz, "", "a.pdf", pdf("too large for now", 0))
+	rec, err := w.send(w.Schulz, "", "a.pdf", pdf("too large for now", 0))
 	must(t, err)
 	if rec.State != akte.Quarantined || rec.Files[0].Code != "page-too-large" {
 		t.Fatalf("%+v", rec)
 	}
-	p, err := newParts(w.db, w.s3.Config(true), config{spoolDir: t.TempDir(), cacheDir: cacheDir})
-	must(t, err)
-	defer func() { must(t, p.close()) }()
-	q, err := p.in.Retry(t.Context(), w.town.Roth, *rec.Files[0].QuarantineID, 0)
+	q, err := w.beside(t, w.DB, config{}).in.Retry(t.Context(), w.Roth, *rec.Files[0].QuarantineID, 0)
 	must(t, err)
 	if q.State != intake.QuarantineDone {
 		t.Errorf("%+v", q)
 	}
-	if s := one[string](w, `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1`, rec.ID); s != "captured" {
+	if s := worldtest.One[string](w.World, `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1`, rec.ID); s != "captured" {
 		t.Errorf("Dokument %s", s)
 	}
 }

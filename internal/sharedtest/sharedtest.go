@@ -44,6 +44,11 @@ const (
 // test's goroutine.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
+	Must(t, Await(what, ok))
+}
+
+// Await is Eventually for other goroutines: it gives the error.
+func Await(what string, ok func() bool) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	tick := time.NewTicker(look)
@@ -51,10 +56,11 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-limit.C:
-			t.Fatalf("waited %s in vain for %s", patience, what)
+			return fmt.Errorf("waited %s in vain for %s", patience, what)
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
 // Complete says that tests must be complete here: CI is set. What is missing
@@ -139,24 +145,3 @@ func Oracle(t testing.TB) string {
 	Program(t, "javac", "default-jdk-headless")
 	return script
 }
-
-// MayMount says whether this process may mount file systems at all: an
-// ordinary user may not, whatever the machine has. A test that needs a small
-// disk says so and ends as passed then; where it may, a failed mount is an
-// error.
-func MayMount() bool {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(status)) {
-		if mask, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			var caps uint64
-			_, err := fmt.Sscanf(strings.TrimSpace(mask), "%x", &caps)
-			return err == nil && caps>>capSysAdmin&1 == 1
-		}
-	}
-	return false
-}
-
-const capSysAdmin = 21 // of capabilities(7)

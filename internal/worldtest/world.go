@@ -62,6 +62,8 @@ type Options struct {
 	Blob func(*blob.Options)
 	// Store changes the configuration of the bucket's client.
 	Store func(*s3.Config)
+	// DB is the database, default a fresh one of pgtest.
+	DB *postgres.DB
 	// OwnServer gives the World a server of its own, for a test that stops it.
 	OwnServer bool
 }
@@ -73,14 +75,16 @@ func New(t testing.TB, change ...func(*Options)) *World {
 	for _, f := range change {
 		f(&o)
 	}
-	db := pgtest.DB(t)
+	if o.DB == nil {
+		o.DB = pgtest.DB(t)
+	}
 	bucket := s3dtest.New
 	if o.OwnServer {
 		bucket = s3dtest.Own
 	}
 	b := bucket(t)
-	place := Place{DSN: pgtest.AppDSN(pgtest.NameOf(db)), Bucket: b.Address, Objects: b.Dir, Spool: filepath.Join(t.TempDir(), "spool")}
-	w, err := On(db, place, o)
+	place := Place{DSN: o.DB.Pool().Config().ConnString(), Bucket: b.Address, Objects: b.Dir, Spool: filepath.Join(t.TempDir(), "spool")}
+	w, err := On(o.DB, place, o)
 	sharedtest.Must(t, err)
 	w.T, w.Server = t, b.Server
 	t.Cleanup(func() {
