@@ -145,7 +145,7 @@ func TestFilingByNumberTakesTheOpenVorgangOrOpensOneOrAsks(t *testing.T) {
 	if *second.VorgangID != *first.VorgangID {
 		t.Error("the open Vorgang was not used")
 	}
-	v2, err := w.Akten.CreateVorgang(t.Context(), w.Schulz, akte.NewVorgang{AkteID: w.AkteBau, Subject: "Nachtrag"})
+	v2, _, err := w.Akten.CreateVorgang(t.Context(), w.Schulz, akte.NewVorgang{AkteID: w.AkteBau, Subject: "Nachtrag"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestAClerkFilesOnlyWhereTheUnitWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wohn, err := w.Akten.CreateVorgang(t.Context(), w.Meier, akte.NewVorgang{AkteID: w.AkteWohn})
+	wohn, _, err := w.Akten.CreateVorgang(t.Context(), w.Meier, akte.NewVorgang{AkteID: w.AkteWohn})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,9 +232,9 @@ func TestAClerkFilesOnlyWhereTheUnitWrites(t *testing.T) {
 	want(t, err, "vorgang-not-found")
 	_, err = w.Akten.Move(t.Context(), w.Schulz, d.ID, akte.FileRequest{Aktenzeichen: aktetest.NumberWohn, Reason: "x"})
 	want(t, err, "akte-unknown")
-	_, err = w.Akten.CreateVorgang(t.Context(), w.Schulz, akte.NewVorgang{AkteID: w.AkteWohn})
+	_, _, err = w.Akten.CreateVorgang(t.Context(), w.Schulz, akte.NewVorgang{AkteID: w.AkteWohn})
 	want(t, err, "not-found")
-	_, err = w.Akten.CreateVorgang(t.Context(), w.Brandt, akte.NewVorgang{AkteID: w.AkteWohn})
+	_, _, err = w.Akten.CreateVorgang(t.Context(), w.Brandt, akte.NewVorgang{AkteID: w.AkteWohn})
 	want(t, err, "read-only-role")
 	if _, err := w.Akten.Move(t.Context(), w.Roth, d.ID, akte.FileRequest{VorgangID: wohn.ID, Reason: "gehört zum Wohngeld"}); err != nil {
 		t.Fatalf("the registry of both moves it: %v", err)
@@ -250,7 +250,7 @@ func TestAktenGetNumbersThatAreNeverGivenTwice(t *testing.T) {
 	errs := make([]error, len(numbers))
 	for i := range numbers {
 		wg.Go(func() {
-			k, err := w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Anbau"})
+			k, _, err := w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Anbau"})
 			numbers[i], errs[i] = k.Aktenzeichen, err
 		})
 	}
@@ -265,19 +265,19 @@ func TestAktenGetNumbersThatAreNeverGivenTwice(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	_, err := w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Noch einmal", Aktenzeichen: "61/5-ba-338202/24"})
+	_, _, err := w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Noch einmal", Aktenzeichen: "61/5-ba-338202/24"})
 	want(t, err, "number-taken")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Fremd", Aktenzeichen: "64-WG-111111/24"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Fremd", Aktenzeichen: "64-WG-111111/24"})
 	want(t, err, "number-of-other-unit")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Kurz", Aktenzeichen: "61/5-BA-1/24"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Kurz", Aktenzeichen: "61/5-BA-1/24"})
 	want(t, err, "aktenzeichen-malformed")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "64.10", Subject: "Fremd"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "64.10", Subject: "Fremd"})
 	want(t, err, "forbidden")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "99", Subject: "Nirgends"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "99", Subject: "Nirgends"})
 	want(t, err, "einheit-not-found")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50"})
 	want(t, err, "subject-needed")
-	_, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Papier", Medium: "003"})
+	_, _, err = w.Akten.CreateAkte(t.Context(), w.Schulz, akte.NewAkte{EinheitCode: "61.50", Subject: "Papier", Medium: "003"})
 	want(t, err, "paper-location-needed")
 }
 

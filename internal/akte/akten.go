@@ -12,6 +12,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/event"
 	"evb/internal/fault"
+	"evb/internal/idempotency"
 	"evb/internal/postgres"
 )
 
@@ -25,6 +26,7 @@ type NewAkte struct {
 	Remark             string
 	Medium             string // 001 electronic (default), 002 hybrid, 003 paper
 	PaperLocation      string // obligatory unless electronic
+	Key                idempotency.Key
 }
 
 // NewVorgang is what a Vorgang begins with.
@@ -33,6 +35,7 @@ type NewVorgang struct {
 	Subject string // empty: that of the Akte
 	Type    string
 	Remark  string
+	Key     idempotency.Key
 }
 
 // Patch says what changes of an Akte or Vorgang; nil leaves a field as it is.
@@ -76,19 +79,14 @@ const (
 
 // CreateAkte opens an Akte under an Aktenplaneinheit that is neither closed nor
 // out of date, in the unit that writes its numbers; the actor must be able to
-// write there. Faults: einheit-not-found, einheit-closed, einheit-without-unit,
+// write there. replayed: an earlier request with the key did it (package
+// idempotency, whose faults there are too). Faults: einheit-not-found, einheit-closed, einheit-without-unit,
 // forbidden, number-pattern-missing, number-taken, number-of-other-unit,
 // aktenzeichen-malformed, subject-needed, paper-location-needed.
-func (s *Service) CreateAkte(ctx context.Context, a access.Actor, n NewAkte) (k Akte, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		id, err := s.CreateAkteIn(ctx, tx, a, s.now(), n)
-		if err != nil {
-			return err
-		}
-		k, err = AkteByID(ctx, tx, id)
-		return err
+func (s *Service) CreateAkte(ctx context.Context, a access.Actor, n NewAkte) (k Akte, replayed bool, err error) {
+	return created(ctx, s, a, n.Key, AkteByID, func(tx pgx.Tx, at time.Time) (uuid.UUID, error) {
+		return s.CreateAkteIn(ctx, tx, a, at, n)
 	})
-	return k, err
 }
 
 // CreateAkteIn is CreateAkte in the caller's transaction.
@@ -221,18 +219,12 @@ const (
 )
 
 // CreateVorgang opens a Vorgang in an open Akte; it inherits scope and unit and
-// gets the next number, <Aktenzeichen>-01 and so on. Faults: not-found,
-// read-only-role, akte-closed.
-func (s *Service) CreateVorgang(ctx context.Context, a access.Actor, n NewVorgang) (v Vorgang, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		id, err := s.CreateVorgangIn(ctx, tx, a, s.now(), n)
-		if err != nil {
-			return err
-		}
-		v, err = VorgangByID(ctx, tx, id)
-		return err
+// gets the next number, <Aktenzeichen>-01 and so on. replayed is as for
+// CreateAkte. Faults: not-found, read-only-role, akte-closed.
+func (s *Service) CreateVorgang(ctx context.Context, a access.Actor, n NewVorgang) (v Vorgang, replayed bool, err error) {
+	return created(ctx, s, a, n.Key, VorgangByID, func(tx pgx.Tx, at time.Time) (uuid.UUID, error) {
+		return s.CreateVorgangIn(ctx, tx, a, at, n)
 	})
-	return v, err
 }
 
 // CreateVorgangIn is CreateVorgang in the caller's transaction.
@@ -303,31 +295,20 @@ const (
 // ChangeAkte changes the words about an open Akte. ifVersion 0 takes any.
 // Faults: not-found, read-only-role, stale-version, akte-closed,
 // subject-needed, paper-location-needed.
-func (s *Service) ChangeAkte(ctx context.Context, a access.Actor, id uuid.UUID, p Patch, ifVersion int64) (k Akte, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.patch(ctx, tx, a, id, KindAkte, p, ifVersion); err != nil {
-			return err
-		}
-		k, err = AkteByID(ctx, tx, id)
-		return err
+func (s *Service) ChangeAkte(ctx context.Context, a access.Actor, id uuid.UUID, p Patch, ifVersion int64) (Akte, error) {
+	return after(ctx, s, a, id, AkteByID, func(tx pgx.Tx, at time.Time) error {
+		return s.patch(ctx, tx, a, at, id, KindAkte, p, ifVersion)
 	})
-	return k, err
 }
 
 // ChangeVorgang changes the words about an open Vorgang; see ChangeAkte.
-func (s *Service) ChangeVorgang(ctx context.Context, a access.Actor, id uuid.UUID, p Patch, ifVersion int64) (v Vorgang, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.patch(ctx, tx, a, id, KindVorgang, p, ifVersion); err != nil {
-			return err
-		}
-		v, err = VorgangByID(ctx, tx, id)
-		return err
+func (s *Service) ChangeVorgang(ctx context.Context, a access.Actor, id uuid.UUID, p Patch, ifVersion int64) (Vorgang, error) {
+	return after(ctx, s, a, id, VorgangByID, func(tx pgx.Tx, at time.Time) error {
+		return s.patch(ctx, tx, a, at, id, KindVorgang, p, ifVersion)
 	})
-	return v, err
 }
 
-func (s *Service) patch(ctx context.Context, tx pgx.Tx, a access.Actor, id uuid.UUID, kind string, p Patch, ifVersion int64) error {
-	at := s.now()
+func (s *Service) patch(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind string, p Patch, ifVersion int64) error {
 	o, err := s.lock(ctx, tx, a, at, id, kind, ifVersion)
 	if err != nil {
 		return err

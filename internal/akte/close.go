@@ -64,28 +64,18 @@ const (
 // and their versions frozen. It needs a subject, a unit, and no Dokument in
 // work or quarantine. Faults: not-found, read-only-role, stale-version,
 // vorgang-closed, subject-needed, closing-unit-missing, closing-open-work.
-func (s *Service) CloseVorgang(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (v Vorgang, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.close(ctx, tx, a, s.now(), id, KindVorgang, reason, ifVersion); err != nil {
-			return err
-		}
-		v, err = VorgangByID(ctx, tx, id)
-		return err
+func (s *Service) CloseVorgang(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (Vorgang, error) {
+	return after(ctx, s, a, id, VorgangByID, func(tx pgx.Tx, at time.Time) error {
+		return s.close(ctx, tx, a, at, id, KindVorgang, reason, ifVersion)
 	})
-	return v, err
 }
 
 // CloseAkte files an Akte away, once all its Vorgänge are closed (fault
 // akte-has-open-vorgaenge). See CloseVorgang.
-func (s *Service) CloseAkte(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (k Akte, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.close(ctx, tx, a, s.now(), id, KindAkte, reason, ifVersion); err != nil {
-			return err
-		}
-		k, err = AkteByID(ctx, tx, id)
-		return err
+func (s *Service) CloseAkte(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (Akte, error) {
+	return after(ctx, s, a, id, AkteByID, func(tx pgx.Tx, at time.Time) error {
+		return s.close(ctx, tx, a, at, id, KindAkte, reason, ifVersion)
 	})
-	return k, err
 }
 
 func (s *Service) close(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind, reason string, ifVersion int64) error {
@@ -159,28 +149,18 @@ const (
 // registry or the records management of its unit, until it is offered to the
 // archive. Its Akte must be open. Faults: reason-needed, not-found,
 // registry-only, stale-version, not-closed, beyond-reopening, akte-closed.
-func (s *Service) ReopenVorgang(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (v Vorgang, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.reopen(ctx, tx, a, s.now(), id, KindVorgang, reason, ifVersion); err != nil {
-			return err
-		}
-		v, err = VorgangByID(ctx, tx, id)
-		return err
+func (s *Service) ReopenVorgang(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (Vorgang, error) {
+	return after(ctx, s, a, id, VorgangByID, func(tx pgx.Tx, at time.Time) error {
+		return s.reopen(ctx, tx, a, at, id, KindVorgang, reason, ifVersion)
 	})
-	return v, err
 }
 
 // ReopenAkte takes an Akte out of the closed ones; see ReopenVorgang. Its
 // Vorgänge stay closed.
-func (s *Service) ReopenAkte(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (k Akte, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.reopen(ctx, tx, a, s.now(), id, KindAkte, reason, ifVersion); err != nil {
-			return err
-		}
-		k, err = AkteByID(ctx, tx, id)
-		return err
+func (s *Service) ReopenAkte(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (Akte, error) {
+	return after(ctx, s, a, id, AkteByID, func(tx pgx.Tx, at time.Time) error {
+		return s.reopen(ctx, tx, a, at, id, KindAkte, reason, ifVersion)
 	})
-	return k, err
 }
 
 func (s *Service) reopen(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind, reason string, ifVersion int64) error {

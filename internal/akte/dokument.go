@@ -114,45 +114,43 @@ const (
 // ChangeDokument corrects the words about a Dokument. ifVersion 0 takes any
 // version. Faults: not-found, read-only-role, stale-version, dokument-closed.
 // The fact names the fields, not the words: they are erasable.
-func (s *Service) ChangeDokument(ctx context.Context, a access.Actor, dokument uuid.UUID, p DokumentPatch, ifVersion int64) (d Dokument, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		at := s.now()
-		o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, ifVersion)
-		if err != nil {
-			return err
-		}
-		if o.state == Filed {
-			return fault.New("dokument-closed")
-		}
-		var fields []string
-		note := func(name string, set bool) {
-			if set {
-				fields = append(fields, name)
-			}
-		}
-		note("subject", p.Subject != nil)
-		note("document_type", p.DocumentType != nil)
-		note("sender", p.Sender != nil)
-		note("receiver", p.Receiver != nil)
-		note("remark", p.Remark != nil)
-		note("received_on", p.ReceivedOn != nil)
-		note("written_on", p.WrittenOn != nil)
-		if len(fields) > 0 {
-			var b pgx.Batch
-			b.Queue(sqlPatchWords, dokument, p.Subject, p.DocumentType, p.Remark)
-			b.Queue(sqlPatchDokument, dokument, p.Sender, p.Receiver, p.ReceivedOn != nil, dateOf(p.ReceivedOn), p.WrittenOn != nil, dateOf(p.WrittenOn))
-			b.Queue(sqlTouch, dokument, at)
-			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-				return fmt.Errorf("change dokument: %w", err)
-			}
-			if err := s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentChanged, Record: dokument, Details: map[string]any{"fields": fields}}); err != nil {
-				return err
-			}
-		}
-		d, err = DokumentByID(ctx, tx, dokument)
-		return err
+func (s *Service) ChangeDokument(ctx context.Context, a access.Actor, dokument uuid.UUID, p DokumentPatch, ifVersion int64) (Dokument, error) {
+	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+		return s.patchDokument(ctx, tx, a, at, dokument, p, ifVersion)
 	})
-	return d, err
+}
+
+func (s *Service) patchDokument(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, p DokumentPatch, ifVersion int64) error {
+	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, ifVersion)
+	if err != nil {
+		return err
+	}
+	if o.state == Filed {
+		return fault.New("dokument-closed")
+	}
+	var fields []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"subject", p.Subject != nil}, {"document_type", p.DocumentType != nil}, {"sender", p.Sender != nil}, {"receiver", p.Receiver != nil},
+		{"remark", p.Remark != nil}, {"received_on", p.ReceivedOn != nil}, {"written_on", p.WrittenOn != nil},
+	} {
+		if f.set {
+			fields = append(fields, f.name)
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	var b pgx.Batch
+	b.Queue(sqlPatchWords, dokument, p.Subject, p.DocumentType, p.Remark)
+	b.Queue(sqlPatchDokument, dokument, p.Sender, p.Receiver, p.ReceivedOn != nil, dateOf(p.ReceivedOn), p.WrittenOn != nil, dateOf(p.WrittenOn))
+	b.Queue(sqlTouch, dokument, at)
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("change dokument: %w", err)
+	}
+	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentChanged, Record: dokument, Details: map[string]any{"fields": fields}})
 }
 
 func dateOf(t *time.Time) *time.Time {

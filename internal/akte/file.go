@@ -147,15 +147,10 @@ const (
 // Who submitted a Dokument may file it; else one must be able to change it.
 // Faults: those of FilingTarget, not-found, read-only-role, stale-version,
 // dokument-already-filed, dokument-quarantined.
-func (s *Service) File(ctx context.Context, a access.Actor, dokument uuid.UUID, r FileRequest) (d Dokument, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		if err := s.FileIn(ctx, tx, a, s.now(), dokument, r); err != nil {
-			return err
-		}
-		d, err = DokumentByID(ctx, tx, dokument)
-		return err
+func (s *Service) File(ctx context.Context, a access.Actor, dokument uuid.UUID, r FileRequest) (Dokument, error) {
+	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+		return s.FileIn(ctx, tx, a, at, dokument, r)
 	})
-	return d, err
 }
 
 // FileIn is File in the caller's transaction.
@@ -212,43 +207,37 @@ func place(ctx context.Context, tx pgx.Tx, at time.Time, dokument uuid.UUID, t T
 // Move brings a filed Dokument to another Vorgang, with a reason. Both
 // Vorgänge must be open, and the actor able to change all three. Faults: as
 // File, and reason-needed.
-func (s *Service) Move(ctx context.Context, a access.Actor, dokument uuid.UUID, r FileRequest) (d Dokument, err error) {
+func (s *Service) Move(ctx context.Context, a access.Actor, dokument uuid.UUID, r FileRequest) (Dokument, error) {
 	if r.Reason == "" {
 		return Dokument{}, fault.New("reason-needed")
 	}
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		at := s.now()
-		o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, r.IfVersion)
-		if err != nil {
-			return err
-		}
-		if o.parent == nil {
-			return fault.New("dokument-not-filed")
-		}
-		if o.state == Filed {
-			return fault.New("dokument-closed")
-		}
-		t, err := s.FilingTarget(ctx, tx, a, at, r)
-		if err != nil {
-			return err
-		}
-		if *o.parent != t.VorgangID {
-			before, err := target(ctx, tx, *o.parent)
-			if err != nil && !missing(err) { // directly under an Akte: no Vorgang before
-				return err
-			}
-			if err := place(ctx, tx, at, dokument, t); err != nil {
-				return err
-			}
-			err = s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentMoved, Record: dokument, Reason: r.Reason, Details: map[string]any{
-				"from_id": *o.parent, "from": before.Reference, "vorgang_id": t.VorgangID, "vorgang": t.Reference, "akte_id": t.AkteID,
-			}})
-			if err != nil {
-				return err
-			}
-		}
-		d, err = DokumentByID(ctx, tx, dokument)
-		return err
+	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+		return s.move(ctx, tx, a, at, dokument, r)
 	})
-	return d, err
+}
+
+func (s *Service) move(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, r FileRequest) error {
+	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, r.IfVersion)
+	switch {
+	case err != nil:
+		return err
+	case o.parent == nil:
+		return fault.New("dokument-not-filed")
+	case o.state == Filed:
+		return fault.New("dokument-closed")
+	}
+	t, err := s.FilingTarget(ctx, tx, a, at, r)
+	if err != nil || *o.parent == t.VorgangID {
+		return err
+	}
+	before, err := target(ctx, tx, *o.parent)
+	if err != nil && !missing(err) { // directly under an Akte: no Vorgang before
+		return err
+	}
+	if err := place(ctx, tx, at, dokument, t); err != nil {
+		return err
+	}
+	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentMoved, Record: dokument, Reason: r.Reason, Details: map[string]any{
+		"from_id": *o.parent, "from": before.Reference, "vorgang_id": t.VorgangID, "vorgang": t.Reference, "akte_id": t.AkteID,
+	}})
 }

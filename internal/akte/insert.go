@@ -228,23 +228,43 @@ func lastPosition(ctx context.Context, tx pgx.Tx, parent uuid.UUID) (n int, err 
 
 const (
 	sqlLockDokument = `
-    SELECT d.state, d.current_version FROM record_object o JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
+    SELECT d.state FROM record_object o JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
     WHERE o.tenant = evb_tenant() AND o.id = $1 FOR UPDATE OF o, d`
 	sqlNextVersion = `SELECT coalesce(max(number), 0) + 1 FROM dokument_version WHERE tenant = evb_tenant() AND dokument_id = $1`
 	sqlSetCurrent  = `
-    UPDATE dokument SET current_version = $2, extraction = 'pending', extraction_reason = '' WHERE tenant = evb_tenant() AND id = $1`
+    UPDATE dokument SET current_version = $2, extraction = 'pending', extraction_reason = '', state = CASE WHEN $3 THEN 'quarantined' ELSE state END
+    WHERE tenant = evb_tenant() AND id = $1`
 	sqlTouch = `
     UPDATE record_object SET changed_at = $2, row_version = row_version + 1 WHERE tenant = evb_tenant() AND id = $1`
 )
 
+// VersionAllowed holds the row of a Dokument that gets a further version in
+// this transaction, and gives its state. ifVersion 0 takes any. Faults:
+// not-found, read-only-role, stale-version, dokument-closed when its Vorgang is
+// closed, dokument-quarantined.
+func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, ifVersion int64) (State, error) {
+	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, ifVersion)
+	switch {
+	case err != nil:
+		return "", err
+	case o.state == Filed:
+		return "", fault.New("dokument-closed")
+	case o.state == Quarantined:
+		return "", fault.New("dokument-quarantined")
+	}
+	return o.state, nil
+}
+
 // InsertVersion writes a further version of a Dokument with its original and
 // files, makes it the current one, and states dokument.version_added. The
-// number is the next; numbers are never used twice. Faults: not-found,
-// dokument-closed when its Vorgang is closed.
+// number is the next; numbers are never used twice. A quarantined version puts
+// its Dokument into quarantine and states dokument.quarantined instead, so that
+// no work follows until ReleaseQuarantined. It asks for no rights
+// (VersionAllowed does). Faults: not-found, dokument-closed when its Vorgang is
+// closed.
 func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, v NewVersion) (number int, err error) {
 	var state State
-	var current int
-	if err := tx.QueryRow(ctx, sqlLockDokument, v.DokumentID).Scan(&state, &current); err != nil {
+	if err := tx.QueryRow(ctx, sqlLockDokument, v.DokumentID).Scan(&state); err != nil {
 		if missing(err) {
 			return 0, fault.New("not-found")
 		}
@@ -268,13 +288,17 @@ func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	b.Queue(sqlInsertVersions, []uuid.UUID{v.ID}, []uuid.UUID{v.DokumentID}, []int{number}, []string{v.Origin}, []string{v.Comment}, at, a.User)
 	b.Queue(sqlInsertOriginals, []uuid.UUID{rendition}, []uuid.UUID{v.ID}, at)
 	files.queue(&b)
-	b.Queue(sqlSetCurrent, v.DokumentID, number)
+	b.Queue(sqlSetCurrent, v.DokumentID, number, v.Quarantined)
 	b.Queue(sqlTouch, v.DokumentID, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return 0, fmt.Errorf("insert version: %w", err)
 	}
+	kind := DokumentVersionAdded
+	if v.Quarantined {
+		kind = DokumentQuarantined
+	}
 	return number, s.log.Append(ctx, tx, a, at, event.Fact{
-		Kind: DokumentVersionAdded, Record: v.DokumentID, SubjectKind: "version", Subject: v.ID,
+		Kind: kind, Record: v.DokumentID, SubjectKind: "version", Subject: v.ID,
 		Details: map[string]any{"version": number, "version_id": v.ID, "origin": v.Origin, "files": len(v.Files)},
 	})
 }

@@ -1,6 +1,7 @@
 package akte
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/event"
+	"evb/internal/idempotency"
 	"evb/internal/postgres"
 )
 
@@ -36,6 +38,32 @@ func New(db *postgres.DB, log *event.Log, o Options) *Service {
 		o.Now = time.Now
 	}
 	return &Service{db: db, log: log, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }}
+}
+
+// after makes a change and gives the object as it is then.
+func after[T any](ctx context.Context, s *Service, a access.Actor, id uuid.UUID, read func(context.Context, postgres.Querier, uuid.UUID) (T, error),
+	change func(tx pgx.Tx, at time.Time) error,
+) (out T, err error) {
+	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		if err := change(tx, s.now()); err != nil {
+			return err
+		}
+		out, err = read(ctx, tx, id)
+		return err
+	})
+	return out, err
+}
+
+// created makes an object and gives it as it is then, once per request key.
+func created[T any](ctx context.Context, s *Service, a access.Actor, k idempotency.Key, read func(context.Context, postgres.Querier, uuid.UUID) (T, error),
+	create func(tx pgx.Tx, at time.Time) (uuid.UUID, error),
+) (out T, replayed bool, err error) {
+	return idempotency.Once(ctx, s.db, a, k, func(tx pgx.Tx) (out T, id uuid.UUID, err error) {
+		if id, err = create(tx, s.now()); err == nil {
+			out, err = read(ctx, tx, id)
+		}
+		return out, id, err
+	})
 }
 
 // isSystem says that background work acts, which is asked for no rights.

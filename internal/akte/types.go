@@ -85,7 +85,7 @@ const (
 // is the subject of the jobs that follow, it is the fact's subject.
 const (
 	DokumentReceived         event.Kind = "dokument.received"          // subject: version
-	DokumentQuarantined      event.Kind = "dokument.quarantined"       // subject: version; instead of received
+	DokumentQuarantined      event.Kind = "dokument.quarantined"       // subject: version; instead of received or version_added
 	DokumentReleased         event.Kind = "dokument.released"          // subject: version; out of quarantine
 	DokumentVersionAdded     event.Kind = "dokument.version_added"     // subject: version
 	DokumentExtracted        event.Kind = "dokument.extracted"         // subject: Dokument
@@ -144,7 +144,9 @@ type NewVersion struct {
 	DokumentID uuid.UUID
 	Origin     string // dokument_version.origin
 	Comment    string
-	Files      []NewFile
+	// Quarantined: somebody has to look at its files before anything follows.
+	Quarantined bool
+	Files       []NewFile
 }
 
 // NewRendition is what ReplaceRendition writes.

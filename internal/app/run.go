@@ -103,7 +103,7 @@ func (a *App) web() (*web.Server, error) {
 		Options: web.Options{
 			Version: a.o.Version, PublicURL: h.PublicURL, MaxBody: int64(h.MaxBody), MaxUpload: int64(a.o.Config.Intake.MaxFile),
 			RequestTimeout: h.RequestTimeout, UploadTimeout: h.UploadTimeout, Secure: h.TLSCertFile != "", TrustedProxies: proxies,
-			Demo: a.o.Demo, Now: a.o.Now,
+			Demo: a.o.Demo, Now: a.o.Now, DigestKey: a.digestKey(),
 		},
 		Log: a.log, Registry: a.o.Registry,
 	})

@@ -5,6 +5,7 @@
 //
 //	Look   before any work: the stored answer, or nothing
 //	Keep   in the transaction of the work: exists exactly when the work does
+//	Once   both, around a work that is one transaction
 //	Expire rows older than 30 days go (decisions 5.3)
 //
 // Two equal requests at once both find nothing with Look; the table's key lets
@@ -14,9 +15,12 @@ package idempotency
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"sort"
 	"time"
 
@@ -54,6 +58,99 @@ type Request struct {
 	Key    string
 	Digest [32]byte
 	Answer Answer
+}
+
+// Key is the key of a request with what tells its repetition from another
+// request. The zero Key is none: nothing is looked up and nothing is kept.
+type Key struct {
+	Name   string
+	Digest [32]byte
+}
+
+// Digest binds the parts of a request to its key. The secret makes it useless
+// to whoever guesses at the contents: what remains after a destruction must not
+// tell them (decisions 10.1).
+func Digest(secret []byte, parts ...[]byte) [32]byte {
+	m := hmac.New(sha256.New, append([]byte("evb request\x00"), secret...))
+	for _, p := range parts {
+		sum := sha256.Sum256(p)
+		m.Write(sum[:])
+	}
+	return [32]byte(m.Sum(nil))
+}
+
+// Once does the work of a request in one transaction that also keeps its
+// answer, or gives the answer of the request that had the key first; replayed
+// tells which. A crash leaves both or neither. The answer is kept as JSON, so T
+// must be the same after encoding and decoding. work gives the record object it
+// made, and may run twice, as in postgres.DB.InTx.
+//
+// Faults: idempotency-key-invalid, idempotency-key-reused, those of work.
+func Once[T any](ctx context.Context, db *postgres.DB, a access.Actor, k Key, work func(tx pgx.Tx) (T, uuid.UUID, error)) (answer T, replayed bool, err error) {
+	if k.Name == "" {
+		err = db.InTx(ctx, a.Tenant, func(tx pgx.Tx) (err error) {
+			answer, _, err = work(tx)
+			return err
+		})
+		return answer, false, err
+	}
+	if err := ValidKey(k.Name); err != nil {
+		return answer, false, err
+	}
+	for {
+		first, err := earlier[T](ctx, db, a, k)
+		if err != nil || first != nil {
+			return deref(first), first != nil, err
+		}
+		err = db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+			var record uuid.UUID
+			var err error
+			if answer, record, err = work(tx); err != nil {
+				return err
+			}
+			body, err := json.Marshal(answer)
+			if err != nil {
+				return err
+			}
+			return Keep(ctx, tx, a, k.Name, k.Digest, Answer{Status: http.StatusCreated, Response: body, Record: record})
+		})
+		if err == nil {
+			return answer, false, nil
+		}
+		if errors.Is(err, ErrTaken) {
+			continue // its answer is there, or gone again and the key is free
+		}
+		// The same request at once may have been the reason (a number it took), or
+		// the outcome of our own commit is unknown: then it may be there by now.
+		if first, lookErr := earlier[T](ctx, db, a, k); lookErr == nil && first != nil {
+			return *first, true, nil
+		}
+		var none T
+		return none, false, err
+	}
+}
+
+func earlier[T any](ctx context.Context, db *postgres.DB, a access.Actor, k Key) (*T, error) {
+	var kept *Answer
+	err := db.Read(ctx, a.Tenant, func(q postgres.Querier) (err error) {
+		kept, err = Look(ctx, q, a, k.Name, k.Digest)
+		return err
+	})
+	if err != nil || kept == nil {
+		return nil, err
+	}
+	var answer T
+	if err := json.Unmarshal(kept.Response, &answer); err != nil {
+		return nil, fmt.Errorf("answer kept for a request key: %w", err)
+	}
+	return &answer, nil
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // ValidKey reports the fault idempotency-key-invalid for an empty key, one of

@@ -8,6 +8,8 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/fault"
+	"evb/internal/idempotency"
 	"evb/internal/lists"
 )
 
@@ -66,17 +68,12 @@ type akteBody struct {
 }
 
 func (s *Server) postAkte(w http.ResponseWriter, r *http.Request) error {
-	return s.creating(w, r, func(ctx context.Context, a access.Actor, body []byte) (int64, any, string, error) {
-		var b akteBody
-		if err := unmarshal(body, &b); err != nil {
-			return 0, nil, "", err
-		}
-		n := akte.NewAkte{EinheitCode: b.Aktenplaneinheit, Aktenzeichen: b.Aktenzeichen, Subject: b.Subject, Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation}
-		if b.AktenplaneinheitID != nil {
-			n.AktenplaneinheitID = *b.AktenplaneinheitID
-		}
-		x, err := s.p.Akten.CreateAkte(ctx, a, n)
-		return x.RowVersion, newAkteView(x), "/api/v1/akten/" + x.ID.String(), err
+	return creating(s, w, r, func(ctx context.Context, a access.Actor, key idempotency.Key, b akteBody) (made, error) {
+		x, replayed, err := s.p.Akten.CreateAkte(ctx, a, akte.NewAkte{
+			AktenplaneinheitID: idOf(b.AktenplaneinheitID), EinheitCode: b.Aktenplaneinheit, Aktenzeichen: b.Aktenzeichen, Subject: b.Subject,
+			Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation, Key: key,
+		})
+		return made{x.RowVersion, newAkteView(x), "/api/v1/akten/" + x.ID.String(), replayed}, err
 	})
 }
 
@@ -184,16 +181,15 @@ func (s *Server) postAkteVorgang(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) newVorgang(w http.ResponseWriter, r *http.Request, akteID uuid.UUID) error {
-	return s.creating(w, r, func(ctx context.Context, a access.Actor, body []byte) (int64, any, string, error) {
-		var b vorgangBody
-		if err := unmarshal(body, &b); err != nil {
-			return 0, nil, "", err
+	return creating(s, w, r, func(ctx context.Context, a access.Actor, key idempotency.Key, b vorgangBody) (made, error) {
+		switch in := idOf(b.AkteID); {
+		case akteID == uuid.Nil:
+			akteID = in
+		case in != uuid.Nil && in != akteID:
+			return made{}, fault.New("parameter-invalid", "name", "akte_id", "value", in).With("/akte_id", "parameter-invalid", "name", "akte_id", "value", in)
 		}
-		if akteID == uuid.Nil && b.AkteID != nil {
-			akteID = *b.AkteID
-		}
-		x, err := s.p.Akten.CreateVorgang(ctx, a, akte.NewVorgang{AkteID: akteID, Subject: b.Subject, Type: b.Type, Remark: b.Remark})
-		return x.RowVersion, newVorgangView(x), "/api/v1/vorgaenge/" + x.ID.String(), err
+		x, replayed, err := s.p.Akten.CreateVorgang(ctx, a, akte.NewVorgang{AkteID: akteID, Subject: b.Subject, Type: b.Type, Remark: b.Remark, Key: key})
+		return made{x.RowVersion, newVorgangView(x), "/api/v1/vorgaenge/" + x.ID.String(), replayed}, err
 	})
 }
 

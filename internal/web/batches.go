@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"evb/internal/fault"
+	"evb/internal/idempotency"
 	"evb/internal/intake"
 	"evb/internal/scan"
 )
@@ -47,7 +48,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	nb.Name, nb.Source, nb.Scheme, nb.Scanner, nb.Operator, nb.Checker, nb.PaperBox = body.BatchID, body.Source, body.Scheme, body.Scanner, body.Operator, body.Checker, body.PaperBox
-	nb.Key, nb.KeyDigest = key, keyDigest(key, metadata, nb.CSV, nb.XML)
+	nb.Key, nb.KeyDigest = key, idempotency.Digest(s.o.DigestKey, metadata, nb.CSV, nb.XML)
 	receipt, err := s.p.Scan.Create(r.Context(), actorOf(r), nb)
 	if err != nil {
 		return err

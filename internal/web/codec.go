@@ -2,8 +2,7 @@ package web
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
+	"evb/internal/access"
 	"evb/internal/fault"
 	"evb/internal/idempotency"
 )
@@ -279,6 +279,14 @@ func idOrNil(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
+// idOf is the id of an optional field; the nil UUID for an absent one.
+func idOf(id *uuid.UUID) uuid.UUID {
+	if id == nil {
+		return uuid.Nil
+	}
+	return *id
+}
+
 // keyOf is the Idempotency-Key of a request; empty when it has none and none
 // is obligatory.
 func keyOf(r *http.Request, obligatory bool) (string, error) {
@@ -292,13 +300,42 @@ func keyOf(r *http.Request, obligatory bool) (string, error) {
 	return key, idempotency.ValidKey(key)
 }
 
-// keyDigest binds the parts of a request to its key. It is keyed, because no
-// digest of contents may stand outside of the evidence (decisions 5.3).
-func keyDigest(key string, parts ...[]byte) [32]byte {
-	m := hmac.New(sha256.New, []byte(key))
-	for _, p := range parts {
-		sum := sha256.Sum256(p)
-		m.Write(sum[:])
+// made is what a POST that creates answers.
+type made struct {
+	rowVersion int64
+	view       any
+	location   string
+	replayed   bool // an earlier request with the key made it
+}
+
+// creating answers a POST that makes something from JSON. Its use case keeps
+// the Idempotency-Key in the transaction of its work, so that a repetition gets
+// the first answer.
+func creating[T any](s *Server, w http.ResponseWriter, r *http.Request, use func(ctx context.Context, a access.Actor, key idempotency.Key, body T) (made, error)) error {
+	name, err := keyOf(r, false)
+	if err != nil {
+		return err
 	}
-	return [32]byte(m.Sum(nil))
+	var raw json.RawMessage
+	if err := decode(r, &raw); err != nil {
+		return err
+	}
+	var body T
+	if err := unmarshal(raw, &body); err != nil {
+		return err
+	}
+	key := idempotency.Key{Name: name, Digest: idempotency.Digest(s.o.DigestKey, []byte(r.Method+" "+r.URL.Path), raw)}
+	m, err := use(r.Context(), actorOf(r), key, body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", m.location)
+	replayed(w, m.replayed)
+	return writeVersioned(w, http.StatusCreated, m.rowVersion, m.view)
+}
+
+func replayed(w http.ResponseWriter, yes bool) {
+	if yes {
+		w.Header().Set("Idempotent-Replayed", "true")
+	}
 }

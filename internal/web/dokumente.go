@@ -49,9 +49,7 @@ func (b dokumentBody) meta() (intake.Meta, error) {
 	m := intake.Meta{
 		Subject: b.Subject, DocumentType: b.DocumentType, Sender: b.Sender, Receiver: b.Receiver, Remark: b.Remark, FormCode: b.FormCode,
 		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.day, WrittenOn: b.WrittenOn.day, Data: b.Data,
-	}
-	if b.VorgangID != nil {
-		m.Vorgang = *b.VorgangID
+		Vorgang: idOf(b.VorgangID),
 	}
 	for i, s := range b.SHA256 {
 		var sum [32]byte
@@ -169,9 +167,7 @@ func (s *Server) postDokument(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/api/v1/dokumente/"+receipt.ID.String())
-	if receipt.Replayed {
-		w.Header().Set("Idempotent-Replayed", "true")
-	}
+	replayed(w, receipt.Replayed)
 	return writeJSON(w, http.StatusCreated, receipt)
 }
 
@@ -267,11 +263,7 @@ type fileBody struct {
 }
 
 func (b fileBody) request() akte.FileRequest {
-	f := akte.FileRequest{Aktenzeichen: b.Aktenzeichen, Reason: b.Reason}
-	if b.VorgangID != nil {
-		f.VorgangID = *b.VorgangID
-	}
-	return f
+	return akte.FileRequest{VorgangID: idOf(b.VorgangID), Aktenzeichen: b.Aktenzeichen, Reason: b.Reason}
 }
 
 // postFile files a Dokument. If-Match is honoured and not obligatory: filing

@@ -2,16 +2,10 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
-	"evb/internal/access"
 	"evb/internal/fault"
-	"evb/internal/idempotency"
-	"evb/internal/postgres"
-
-	"github.com/jackc/pgx/v5"
 )
 
 type healthView struct {
@@ -135,60 +129,4 @@ func (s *Server) postRebuild(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", "/api/v1/index")
 	return writeJSON(w, http.StatusAccepted, st)
-}
-
-// make makes something and gives its row version, its view and its address.
-type maker func(ctx context.Context, a access.Actor, body []byte) (rowVersion int64, view any, location string, err error)
-
-// creating answers a POST that makes something from JSON. With an
-// Idempotency-Key a repetition gets the first answer.
-func (s *Server) creating(w http.ResponseWriter, r *http.Request, use maker) error {
-	key, err := keyOf(r, false)
-	if err != nil {
-		return err
-	}
-	var body json.RawMessage
-	if err := decode(r, &body); err != nil {
-		return err
-	}
-	a, digest := actorOf(r), keyDigest(key, []byte(r.Method+" "+r.URL.Path), body)
-	if key != "" {
-		first, err := s.look(r.Context(), a, key, digest)
-		if err != nil {
-			return err
-		}
-		if first != nil {
-			w.Header().Set("Idempotent-Replayed", "true")
-			return writeJSON(w, first.Status, first.Response)
-		}
-	}
-	version, view, location, err := use(r.Context(), a, body)
-	if err != nil {
-		return err
-	}
-	if key != "" {
-		if err := s.keep(r.Context(), a, key, digest, view); err != nil {
-			return err
-		}
-	}
-	w.Header().Set("Location", location)
-	return writeVersioned(w, http.StatusCreated, version, view)
-}
-
-func (s *Server) look(ctx context.Context, a access.Actor, key string, digest [32]byte) (first *idempotency.Answer, err error) {
-	err = s.p.DB.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		first, err = idempotency.Look(ctx, q, a, key, digest)
-		return err
-	})
-	return first, err
-}
-
-func (s *Server) keep(ctx context.Context, a access.Actor, key string, digest [32]byte, view any) error {
-	body, err := json.Marshal(view)
-	if err != nil {
-		return err
-	}
-	return s.p.DB.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		return idempotency.Keep(ctx, tx, a, key, digest, idempotency.Answer{Status: http.StatusCreated, Response: body})
-	})
 }

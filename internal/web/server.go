@@ -95,6 +95,9 @@ type Options struct {
 	Secure bool
 	// TrustedProxies are believed in what they say of the client.
 	TrustedProxies []netip.Prefix
+	// DigestKey makes the digest of a request with an Idempotency-Key useless to
+	// whoever guesses at its content. The same in all processes.
+	DigestKey []byte
 	// Demo shows the demo users on the login page.
 	Demo bool
 	Now  func() time.Time // nil: time.Now
