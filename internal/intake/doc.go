@@ -49,7 +49,9 @@
 // A quarantined file keeps its bytes under the same protocol. A single document
 // becomes a Dokument in state quarantined, which is delivered nowhere; when
 // none of its files is open any more it is released and goes the way of all. A
-// part of a batch becomes a Dokument only by its release.
+// further version with such a file puts its Dokument into quarantine again; the
+// versions before it can still be read. A part of a batch becomes a Dokument
+// only by its release.
 //
 // # Who may
 //

@@ -2,8 +2,6 @@ package intake
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -87,14 +85,14 @@ func (s *Service) commit(ctx context.Context, a access.Actor, sub Submission, m 
 			afterUnknown.Hit()
 			s.m.unknown.Inc()
 			var there bool
-			if there, err = s.settled(ctx, a, rec.ID); err == nil && !there {
+			if there, err = s.settled(ctx, a, rec.VersionID); err == nil && !there {
 				err = errAgain
 			}
 		}
 		if postgres.Constraint(err) == "record_object_pkey" {
 			// Our own rows of an earlier try, committed after all.
 			var there bool
-			if there, err = s.settled(ctx, a, rec.ID); err == nil && !there {
+			if there, err = s.settled(ctx, a, rec.VersionID); err == nil && !there {
 				err = errAgain
 			}
 		}
@@ -145,15 +143,16 @@ func (s *Service) answered(ctx context.Context, a access.Actor, sub Submission) 
 	return &rec, nil
 }
 
-// settled asks over a new connection whether the Dokument is there.
-func (s *Service) settled(ctx context.Context, a access.Actor, dokument uuid.UUID) (bool, error) {
+// settled asks over a new connection whether the version is there, and its
+// Dokument with it.
+func (s *Service) settled(ctx context.Context, a access.Actor, version uuid.UUID) (bool, error) {
 	// The sender may be gone; the question stays.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Settle)
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		var there bool
 		err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-			return q.QueryRow(ctx, sqlReceived, dokument).Scan(&there)
+			return q.QueryRow(ctx, sqlReceived, version).Scan(&there)
 		})
 		if err == nil {
 			return there, nil
@@ -186,9 +185,7 @@ func (sub Submission) Digest(key []byte) ([32]byte, error) {
 	if err != nil {
 		return [32]byte{}, fault.Wrap(err, "metadata-invalid")
 	}
-	h := hmac.New(sha256.New, append([]byte("evb request\x00"), key...))
-	h.Write(raw)
-	return [32]byte(h.Sum(nil)), nil
+	return idempotency.Digest(key, raw), nil
 }
 
 // Longest texts of the metadata in characters.
@@ -337,7 +334,7 @@ func (s *Service) prepare(a access.Actor, sub Submission, looks []looked) (membe
 		ids[i] = id
 	}
 	m := member{actor: a, key: sub.Key, digest: sub.KeyDigest, blobs: make([]uuid.UUID, len(sub.Files)), looks: looks}
-	rec := Receipt{ID: ids[0], VersionID: ids[1], State: akte.Captured}
+	rec := Receipt{ID: ids[0], VersionID: ids[1], Version: 1, State: akte.Captured}
 	data := sub.Meta.Data
 	if sub.Meta.Unit != "" {
 		data = map[string]any{"unit": sub.Meta.Unit}
@@ -353,29 +350,12 @@ func (s *Service) prepare(a access.Actor, sub Submission, looks []looked) (membe
 	if a.User != access.SystemUser {
 		m.doc.SubmittedBy = a.User
 	}
-	for i, f := range sub.Files {
-		l := looks[i]
-		note := FileNote{Name: l.name, SHA256: hex.EncodeToString(f.SHA256[:]), Size: f.Size, MediaType: mediaType(l.probe), Pages: l.probe.Pages}
-		nf := akte.NewFile{Name: l.name, MediaType: note.MediaType, Pages: l.probe.Pages, SignatureEmbedded: l.probe.Signed}
-		if len(l.probe.Findings) > 0 {
-			nf.Findings = l.probe.Findings
-		}
-		if l.bad != nil {
-			id, err := uuid.NewV7()
-			if err != nil {
-				return member{}, Receipt{}, err
-			}
-			rec.State = akte.Quarantined
-			nf.Pages, note.Pages = 0, 0
-			nf.Findings = []media.Finding{{Code: l.bad.Code, Page: l.bad.Page}}
-			q := NewQuarantine{ID: id, Dokument: ids[0], FileName: l.name, Channel: sub.Channel, Code: string(l.bad.Code),
-				Params: FileParams(l.bad, l.name), Step: stepProbe}
-			note.Code, note.QuarantineID = q.Code, &id
-			note.Messages = map[string]string{"de": fault.Text("de", q.Code, q.Params), "en": fault.Text("en", q.Code, q.Params)}
-			m.quarantine = append(m.quarantine, placed{q, i})
-		}
-		m.doc.Files = append(m.doc.Files, nf)
-		rec.Files = append(rec.Files, note)
+	var err error
+	if m.doc.Files, rec.Files, m.quarantine, err = noted(sub, looks, rec.ID); err != nil {
+		return member{}, Receipt{}, err
+	}
+	if len(m.quarantine) > 0 {
+		rec.State = akte.Quarantined
 	}
 	switch {
 	case rec.State == akte.Quarantined:
@@ -386,12 +366,43 @@ func (s *Service) prepare(a access.Actor, sub Submission, looks []looked) (membe
 	}
 	m.doc.State = rec.State
 	rec.SHA256, rec.Size, rec.MediaType = rec.Files[0].SHA256, rec.Files[0].Size, rec.Files[0].MediaType
+	m.answer, err = answerOf(rec)
+	return m, rec, err
+}
+
+// answerOf is what the sender of a repeated request gets.
+func answerOf(rec Receipt) (idempotency.Answer, error) {
 	raw, err := json.Marshal(rec)
-	if err != nil {
-		return member{}, Receipt{}, err
+	return idempotency.Answer{Status: http.StatusCreated, Response: raw, Record: rec.ID}, err
+}
+
+// noted makes of the files and what was seen in them: the rows of the version,
+// the lines of the receipt, and the quarantine rows of those that somebody has
+// to look at.
+func noted(sub Submission, looks []looked, dokument uuid.UUID) (files []akte.NewFile, notes []FileNote, quarantine []placed, err error) {
+	for i, f := range sub.Files {
+		l := looks[i]
+		note := FileNote{Name: l.name, SHA256: hex.EncodeToString(f.SHA256[:]), Size: f.Size, MediaType: mediaType(l.probe), Pages: l.probe.Pages}
+		nf := akte.NewFile{Name: l.name, MediaType: note.MediaType, Pages: l.probe.Pages, SignatureEmbedded: l.probe.Signed}
+		if len(l.probe.Findings) > 0 {
+			nf.Findings = l.probe.Findings
+		}
+		if l.bad != nil {
+			id, err := uuid.NewV7()
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			nf.Pages, note.Pages = 0, 0
+			nf.Findings = []media.Finding{{Code: l.bad.Code, Page: l.bad.Page}}
+			q := NewQuarantine{ID: id, Dokument: dokument, FileName: l.name, Channel: sub.Channel, Code: string(l.bad.Code),
+				Params: FileParams(l.bad, l.name), Step: stepProbe}
+			note.Code, note.QuarantineID = q.Code, &id
+			note.Messages = map[string]string{"de": fault.Text("de", q.Code, q.Params), "en": fault.Text("en", q.Code, q.Params)}
+			quarantine = append(quarantine, placed{q, i})
+		}
+		files, notes = append(files, nf), append(notes, note)
 	}
-	m.answer = idempotency.Answer{Status: http.StatusCreated, Response: raw, Record: rec.ID}
-	return m, rec, nil
+	return files, notes, quarantine, nil
 }
 
 func mediaType(p media.Probe) string {

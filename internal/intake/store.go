@@ -159,7 +159,7 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, at time.Time, live []me
 			p.row.Blob = m.blobs[p.file]
 			rows[id] = append(rows[id], p.row)
 		}
-		steps = append(steps, probeStep(m))
+		steps = append(steps, probeStep(m.doc.ID, m.looks))
 	}
 	for _, a := range actors {
 		id := fmt.Sprint(a.User, a.OnBehalfOf, a.Capacity, a.Via, a.RequestID)
@@ -174,9 +174,9 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, at time.Time, live []me
 }
 
 // probeStep is the protocol line of the look at a Dokument's files.
-func probeStep(m member) Step {
-	st := Step{Dokument: m.doc.ID, Step: stepProbe, Tool: "evb media", Result: "done"}
-	for _, l := range m.looks {
+func probeStep(dokument uuid.UUID, looks []looked) Step {
+	st := Step{Dokument: dokument, Step: stepProbe, Tool: "evb media", Result: "done"}
+	for _, l := range looks {
 		st.Duration += l.took
 		if l.bad != nil {
 			st.Result, st.Code = "failed", string(l.bad.Code)
@@ -216,8 +216,8 @@ func AddSteps(ctx context.Context, tx pgx.Tx, at time.Time, steps ...Step) error
 	return nil
 }
 
-// The protocol's first line is written with the Dokument.
-const sqlReceived = `SELECT EXISTS (SELECT FROM intake_step WHERE tenant = evb_tenant() AND dokument_id = $1)`
+// The owner of the table has no reader by id alone; nothing is written.
+const sqlReceived = `SELECT EXISTS (SELECT FROM dokument_version WHERE tenant = evb_tenant() AND id = $1)`
 
 const sqlUnit = `
     SELECT EXISTS (SELECT FROM org_unit WHERE tenant = evb_tenant() AND code = $1 AND valid_from <= $2 AND valid_to > $2)`

@@ -20,6 +20,8 @@ const (
 	QuarantineRetried  event.Kind = "quarantine.retried"  // looked at again, still not usable
 	QuarantineResolved event.Kind = "quarantine.resolved" // looked at again, usable now
 	QuarantineReleased event.Kind = "quarantine.released" // taken in as it is, by a person
+	// QuarantineRead stands in the access log: somebody looked at the bytes.
+	QuarantineRead event.Kind = "quarantine.content_read"
 )
 
 // Meta is what the sender says about a Dokument. All of it may be empty.
@@ -63,8 +65,9 @@ type Submission struct {
 type Receipt struct {
 	ID        uuid.UUID  `json:"id"`
 	VersionID uuid.UUID  `json:"version_id"`
-	SHA256    string     `json:"sha256"` // of the first file
-	Size      int64      `json:"size"`   // of the first file
+	Version   int        `json:"version"` // number of the version
+	SHA256    string     `json:"sha256"`  // of the first file
+	Size      int64      `json:"size"`    // of the first file
 	MediaType string     `json:"media_type"`
 	State     akte.State `json:"state"`
 	Files     []FileNote `json:"files"`
