@@ -208,13 +208,15 @@ func (c *collector) date(line int, field, v string) time.Time {
 	return time.Time{}
 }
 
-// file checks that a name is only a name.
+// file checks that a name is only a name, as the hand-over of the file will
+// (media.CleanName): invisible characters and overlong names are found here.
 func (c *collector) file(line int, field, v string) string {
 	if v == "" {
 		return ""
 	}
 	if v == "." || v == ".." || strings.HasPrefix(v, ".") || strings.ContainsAny(v, `/\:`) ||
-		strings.Contains(v, "..") || len(v) > 255 {
+		strings.Contains(v, "..") || len(v) > 255 || utf8.RuneCountInString(v) > 150 ||
+		strings.ContainsFunc(v, func(r rune) bool { return unicode.Is(unicode.Cf, r) }) {
 		c.add(CodePath, line, field, v, nil)
 		return ""
 	}
@@ -276,10 +278,10 @@ func (c *collector) has(line int, field string) bool {
 
 // finish checks what holds between the documents and sorts them.
 func (c *collector) finish(x *Index) (*Index, error) {
-	if !batchIDForm.MatchString(x.BatchID) || strings.Contains(x.BatchID, "..") {
+	switch {
+	case len(x.Documents) > 0 && (!batchIDForm.MatchString(x.BatchID) || strings.Contains(x.BatchID, "..")):
 		c.add(CodeBatch, 0, "Stapel", x.BatchID, nil)
-	}
-	if len(x.Documents) == 0 && len(c.errs) == 0 {
+	case len(x.Documents) == 0 && len(c.errs) == 0:
 		c.add(CodeEmpty, 0, "", "", nil)
 	}
 	numbers, separators, files := map[int]bool{}, map[string]bool{}, map[string]bool{}
