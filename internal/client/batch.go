@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -122,7 +123,7 @@ func (c *Client) Upload(ctx context.Context, batch, name, path string, sent func
 			continue
 		}
 		var e *Error
-		if ctx.Err() != nil || errors.As(err, &e) && e.Code != "upload-offset" && e.Code != "upload-busy" && !errors.Is(err, ErrUnreachable) && e.Status != http.StatusTooManyRequests {
+		if ctx.Err() != nil || errors.As(err, &e) && !slices.Contains(resumable, e.Code) && !errors.Is(err, ErrUnreachable) && e.Status != http.StatusTooManyRequests {
 			return err
 		}
 		if tries++; tries > maxResumes {
@@ -144,6 +145,10 @@ func (c *Client) Upload(ctx context.Context, batch, name, path string, sent func
 		}
 	}
 }
+
+// resumable are the answers after which the server says how far it is, and the
+// upload goes on from there.
+var resumable = []string{"batch-upload-offset", "batch-upload-busy", "batch-upload-cut", "batch-upload-digest"}
 
 // part sends bytes [offset, offset+n) and gives the offset after it. It is sent
 // once: only the server knows how much of a broken part it kept.

@@ -73,7 +73,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mu.Unlock()
 		if first != have {
 			w.Header().Set("Upload-Offset", strconv.Itoa(have))
-			problem(w, 409, "upload-offset")
+			problem(w, 409, "batch-upload-offset")
 			return
 		}
 		body, err := io.ReadAll(r.Body)
