@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -109,6 +110,34 @@ func (s *Service) QuarantineByID(ctx context.Context, a access.Actor, id uuid.UU
 		return Quarantine{}, fmt.Errorf("quarantine %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// QuarantineContent opens the original bytes of an entry that the actor may
+// see, and notes in the access log that they were read. Of a part of a batch it
+// is the whole file the part stands in. ctx must live as long as the reader,
+// whose last error the caller must look at (blob.Service.Open).
+//
+// Faults: not-found, quarantine-without-file, those of the blob service.
+func (s *Service) QuarantineContent(ctx context.Context, a access.Actor, id uuid.UUID) (io.ReadCloser, Quarantine, int64, error) {
+	q, err := s.QuarantineByID(ctx, a, id)
+	if err != nil {
+		return nil, Quarantine{}, 0, err
+	}
+	if q.BlobID == nil {
+		return nil, Quarantine{}, 0, fault.New("quarantine-without-file")
+	}
+	rc, info, err := s.blobs.Open(ctx, a, *q.BlobID)
+	if err != nil {
+		return nil, Quarantine{}, 0, err
+	}
+	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		return s.log.AppendAccess(ctx, tx, a, s.o.Now(), event.Fact{Kind: QuarantineRead, Record: deptr(q.DokumentID), SubjectKind: "quarantine", Subject: q.ID})
+	})
+	if err != nil {
+		_ = rc.Close()
+		return nil, Quarantine{}, 0, fmt.Errorf("quarantine %s: %w", id, err)
+	}
+	return rc, q, info.Size, nil
 }
 
 // Retry looks at the file again: a limit may have been raised, a program
