@@ -27,6 +27,8 @@ Rückgabewerte / exit codes:
 		newWorkCommand(),
 		newMigrateCommand(),
 		newConfigCommand(),
+		newTenantCommand(),
+		newUserCommand(),
 		newTokenCommand(),
 		newIngestCommand(),
 		newExportCommand(),

@@ -27,6 +27,11 @@ const (
 	Service         Role = "service"
 )
 
+// Roles are all there are.
+var Roles = []Role{
+	Clerk, Head, Registry, RecordsManager, ScanOperator, QualityChecker, Auditor, Administrator, Reader, ProcessDesigner, Service,
+}
+
 // Membership is a role in a unit; Unit is the nil UUID for the whole tenant.
 type Membership struct {
 	Unit uuid.UUID

@@ -19,7 +19,7 @@ import (
 	"evb/internal/demo"
 	"evb/internal/job"
 	"evb/internal/org"
-	"evb/internal/routing"
+	"evb/internal/organisation"
 )
 
 // UpOptions are those of `evb up`.
@@ -112,23 +112,7 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 // setUp makes the demo city, or else one tenant to begin with, and the local
 // administrator.
 func (a *App) setUp(ctx context.Context, withDemo bool) (access.Actor, error) {
-	var system access.Actor
-	var err error
-	if withDemo {
-		system, err = demo.Fill(ctx, demo.Services{
-			DB: a.db, Org: a.Org, Akten: a.akten, Postkorbe: a.postkoerbe, Rules: a.rules, Now: a.o.Now,
-		})
-	} else {
-		var tenants int
-		list, lerr := a.Org.Tenants(ctx)
-		if tenants, err = len(list), lerr; err == nil && tenants > 0 {
-			system = access.System(list[0].ID, list[0].Slug)
-		} else if err == nil {
-			var id access.Tenant
-			id, err = a.Org.CreateTenant(ctx, org.NewTenant{Slug: demo.Stadt, Name: "Stadt", Zone: a.o.Config.Tenant.Zone})
-			system = access.System(id, demo.Stadt)
-		}
-	}
+	system, err := a.beginning(ctx, withDemo)
 	if err != nil {
 		return system, err
 	}
@@ -150,10 +134,24 @@ func (a *App) setUp(ctx context.Context, withDemo bool) (access.Actor, error) {
 	return system, err
 }
 
-// rules makes the built-in rules those in force where there are none.
-func (a *App) rules(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time) error {
-	_, err := a.routing.EnsureRules(ctx, tx, actor, at, routing.CityRules())
-	return err
+// beginning is the tenant that the local administrator belongs to. An empty
+// installation without the demo begins with a tenant that has a clearing and
+// nothing else; `evb tenant apply` adds to it.
+func (a *App) beginning(ctx context.Context, withDemo bool) (access.Actor, error) {
+	if withDemo {
+		return demo.Fill(ctx, a.organisation())
+	}
+	tenants, err := a.Org.Tenants(ctx)
+	if err != nil {
+		return access.Actor{}, err
+	}
+	if len(tenants) > 0 {
+		return access.System(tenants[0].ID, tenants[0].Slug), nil
+	}
+	return organisation.Apply(ctx, a.organisation(), organisation.Organisation{
+		Tenant:   organisation.Tenant{Slug: "stadt", Name: "Stadt", Zone: a.o.Config.Tenant.Zone},
+		Clearing: organisation.Clearing{Name: organisation.Clearings},
+	})
 }
 
 // localToken is the token of the local administrator: that of the run before

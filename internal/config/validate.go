@@ -30,6 +30,8 @@ const (
 	UseWork
 	// UseMigrate needs the owner's connection to Postgres only.
 	UseMigrate
+	// UseAdmin needs the application's connection to Postgres only.
+	UseAdmin
 	// UseAll is a whole installation, as `evb config check` judges it.
 	UseAll
 )
@@ -147,7 +149,7 @@ func (k *checker) address(key, value, causeDE, causeEN string, schemes ...string
 }
 
 func (k *checker) postgres(c Postgres, use Use) {
-	if c.DSN == "" && (use == UseServe || use == UseWork || use == UseAll) {
+	if c.DSN == "" && (use != UseUp && use != UseMigrate) {
 		k.missing("postgres.dsn", "Ohne Verbindung zu Postgres läuft nichts.", "Nothing runs without a connection to Postgres.")
 	}
 	if c.OwnerDSN == "" && use == UseMigrate {

@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/akte"
+	"evb/internal/config"
+	"evb/internal/event"
+	"evb/internal/fault"
+	"evb/internal/org"
+	"evb/internal/organisation"
+	"evb/internal/postgres"
+	"evb/internal/postkorb"
+	"evb/internal/routing"
+)
+
+// Admin is what the local administrator may do to an installation: whoever has
+// its configuration, and so its database, needs no account for it. It talks to
+// Postgres alone.
+type Admin struct {
+	app App
+}
+
+// OpenAdmin connects.
+func OpenAdmin(ctx context.Context, cfg config.Config, log *slog.Logger) (*Admin, error) {
+	dsn, err := cfg.Postgres.ConnString()
+	if err != nil {
+		return nil, err
+	}
+	db, err := postgres.Open(ctx, dsn, postgres.Options{AppName: "evb admin", Connect: cfg.Postgres.ConnectTimeout})
+	if err != nil {
+		return nil, err
+	}
+	facts := event.NewLog(nil, nil)
+	desks := postkorb.New(db, facts, postkorb.Options{Log: log})
+	return &Admin{App{
+		o: Options{Config: cfg, Log: log, Now: time.Now}, log: log, db: db, facts: facts,
+		Org: org.New(db, facts, org.Options{Log: log}), akten: akte.New(db, facts, akte.Options{Log: log}), postkoerbe: desks,
+		routing: routing.New(db, facts, nil, desks, routing.Options{Log: log}),
+	}}, nil
+}
+
+// Close ends the connection.
+func (m *Admin) Close() { m.app.db.Close() }
+
+// Apply makes what the organisation has and the installation lacks.
+func (m *Admin) Apply(ctx context.Context, o organisation.Organisation) error {
+	if o.Tenant.Zone == "" {
+		o.Tenant.Zone = m.app.o.Config.Tenant.Zone
+	}
+	_, err := organisation.Apply(ctx, m.app.organisation(), o)
+	return err
+}
+
+// SetPassword gives a person a password, for the first time or anew.
+func (m *Admin) SetPassword(ctx context.Context, tenant, login, password string) error {
+	a, err := m.tenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	var u org.User
+	err = m.app.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		u, err = org.UserByLogin(ctx, q, login)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.app.Org.SetPassword(ctx, a, u.ID, password)
+}
+
+// Token makes an API token for a user. ttl 0: without end.
+func (m *Admin) Token(ctx context.Context, tenant, login, label string, ttl time.Duration) (string, error) {
+	a, err := m.tenant(ctx, tenant)
+	if err != nil {
+		return "", err
+	}
+	return m.app.Org.CreateToken(ctx, a, login, label, ttl)
+}
+
+// tenant is the system actor of a tenant: of the one named, that of the
+// configuration, or the only one.
+func (m *Admin) tenant(ctx context.Context, slug string) (access.Actor, error) {
+	if slug == "" {
+		slug = m.app.o.Config.Tenant.Default
+	}
+	all, err := m.app.db.Tenants(ctx)
+	if err != nil {
+		return access.Actor{}, err
+	}
+	if len(all) == 0 {
+		return access.Actor{}, fault.New("no-tenant")
+	}
+	var known []string
+	for _, t := range all {
+		if t.Slug == slug || slug == "" && len(all) == 1 {
+			return access.System(t.ID, t.Slug), nil
+		}
+		known = append(known, t.Slug)
+	}
+	return access.Actor{}, fault.New("tenant-unknown", "slug", slug, "known", strings.Join(known, ", "))
+}
+
+// organisation is what brings tenants into being.
+func (a *App) organisation() organisation.Services {
+	return organisation.Services{
+		DB: a.db, Org: a.Org, Akten: a.akten, Postkoerbe: a.postkoerbe, Now: a.o.Now,
+		CityRules: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time) error {
+			_, err := a.routing.EnsureRules(ctx, tx, actor, at, routing.CityRules())
+			return err
+		},
+	}
+}
