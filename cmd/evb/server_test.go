@@ -74,12 +74,13 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// server is a running `evb up --demo`.
+// server is a running process of the program, most often `evb up --demo`.
 type server struct {
 	t     *testing.T
 	bin   string
 	data  string
 	url   string
+	http  *http.Client
 	cmd   *exec.Cmd
 	log   string        // file with its standard error
 	ended chan struct{} // closed when the process is gone
@@ -87,10 +88,19 @@ type server struct {
 }
 
 // errDied says that the program ended before it was ready.
-var errDied = errors.New("evb up ended before it was ready")
+var errDied = errors.New("the program ended before it was ready")
 
-// launch starts the program and waits until it is ready or gone (errDied).
+// launch starts `evb up --demo` and waits until it is ready or gone (errDied).
 func launch(t *testing.T, bin, data string, env ...string) (*server, error) {
+	t.Helper()
+	s, err := launchProcess(t, bin, []string{"up", "--demo", "--data", data, "--addr", "127.0.0.1:0"}, "evb: ready ", env...)
+	s.data = data
+	return s, err
+}
+
+// launchProcess starts the program and waits for its line on standard output,
+// the rest of which is the address.
+func launchProcess(t *testing.T, bin string, args []string, begin string, env ...string) (*server, error) {
 	t.Helper()
 	log, err := os.CreateTemp(t.TempDir(), "up-*.log")
 	if err != nil {
@@ -101,7 +111,7 @@ func launch(t *testing.T, bin, data string, env ...string) (*server, error) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(bin, "up", "--demo", "--data", data, "--addr", "127.0.0.1:0") //nolint:gosec,noctx // ended by the test
+	cmd := exec.Command(bin, args...) //nolint:gosec,noctx // ended by the test
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = in, log
 	err = cmd.Start()
@@ -109,7 +119,7 @@ func launch(t *testing.T, bin, data string, env ...string) (*server, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, bin: bin, data: data, cmd: cmd, log: log.Name(), ended: make(chan struct{})}
+	s := &server{t: t, bin: bin, http: http.DefaultClient, cmd: cmd, log: log.Name(), ended: make(chan struct{})}
 	go func() {
 		s.err = cmd.Wait()
 		close(s.ended)
@@ -117,7 +127,7 @@ func launch(t *testing.T, bin, data string, env ...string) (*server, error) {
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
-			t.Logf("log of evb up:\n%s", s.lastWords())
+			t.Logf("log of evb %s:\n%s", args[0], s.lastWords())
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -125,7 +135,7 @@ func launch(t *testing.T, bin, data string, env ...string) (*server, error) {
 		<-s.ended
 		return s, errDied
 	}
-	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "evb: ready ")
+	rest, ok := strings.CutPrefix(strings.TrimSpace(line), begin)
 	if !ok {
 		t.Fatalf("stdout: %q", line)
 	}
@@ -212,7 +222,7 @@ func (s *server) send(token, method, path string, body []byte, header map[string
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
