@@ -320,30 +320,62 @@ type Info struct {
 // Faults: content-missing (the row is there, the object is not),
 // storage-unavailable, not-found.
 func (s *Service) Open(ctx context.Context, a access.Actor, blob uuid.UUID) (io.ReadCloser, Info, error) {
-	var info Info
-	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		var err error
+	rc, info, err := s.get(ctx, a, blob, storage.Range{})
+	if err != nil {
+		return nil, info, err
+	}
+	return &reader{storage.NewVerifyingReader(rc, info.SHA256[:], info.Size), s, ctx, blob}, info, nil
+}
+
+// OpenRange reads length bytes of a present blob from offset on, which must lie
+// within its size, and fetches no others. A part has no digest to compare with:
+// only its length is looked at. For the rest it is as Open.
+func (s *Service) OpenRange(ctx context.Context, a access.Actor, blob uuid.UUID, offset, length int64) (io.ReadCloser, Info, error) {
+	rc, info, err := s.get(ctx, a, blob, storage.Range{Offset: offset, Length: length})
+	if err != nil {
+		return nil, info, err
+	}
+	return &reader{&exactly{rc, length}, s, ctx, blob}, info, nil
+}
+
+func (s *Service) get(ctx context.Context, a access.Actor, blob uuid.UUID, r storage.Range) (rc io.ReadCloser, info Info, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		info, err = ByID(ctx, q, blob)
 		return err
 	})
 	if err != nil {
 		return nil, Info{}, err
 	}
-	rc, _, err := s.store.Get(ctx, layout.Content(a.TenantSlug, info.SHA256), storage.Range{})
+	rc, _, err = s.store.Get(ctx, layout.Content(a.TenantSlug, info.SHA256), r)
 	if errors.Is(err, storage.ErrNotFound) {
 		s.m.readFaults.WithLabelValues(problemMissing).Inc()
 		s.o.Log.ErrorContext(ctx, "object of a present blob is missing", "blob_id", blob)
 		return nil, info, fault.Wrap(err, "content-missing")
 	}
-	if err != nil {
-		return nil, info, storeFault(err, "open blob %s", blob)
-	}
-	return &reader{storage.NewVerifyingReader(rc, info.SHA256[:], info.Size), s, ctx, blob}, info, nil
+	return rc, info, storeFault(err, "open blob %s", blob)
 }
 
-// reader makes faults of what the verifying reader finds.
+// exactly gives ErrCorrupt in the place of io.EOF when bytes are missing.
+type exactly struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := e.ReadCloser.Read(p[:min(int64(len(p)), e.left)])
+	if e.left -= int64(n); err == io.EOF && e.left > 0 { //nolint:errorlint // io.Reader's contract
+		err = fmt.Errorf("%d bytes short: %w", e.left, storage.ErrCorrupt)
+	}
+	return n, err
+}
+
+// reader makes faults of what the reader below it finds.
 type reader struct {
-	*storage.VerifyingReader
+	io.ReadCloser
 	s    *Service
 	ctx  context.Context //nolint:containedctx // the reader belongs to one call
 	blob uuid.UUID
@@ -351,7 +383,7 @@ type reader struct {
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.VerifyingReader.Read(p)
+	n, err := r.ReadCloser.Read(p)
 	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's contract
 		return n, err
 	}

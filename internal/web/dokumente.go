@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -51,19 +52,26 @@ func (b dokumentBody) meta() (intake.Meta, error) {
 		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.day, WrittenOn: b.WrittenOn.day, Data: b.Data,
 		Vorgang: idOf(b.VorgangID),
 	}
-	for i, s := range b.SHA256 {
+	var err error
+	m.Expected, err = digests(b.SHA256)
+	return m, err
+}
+
+// digests reads what the sender computed of the files; an empty one is none.
+func digests(hexes []string) (sums [][32]byte, err error) {
+	for i, s := range hexes {
 		var sum [32]byte
 		if s != "" {
 			raw, err := hex.DecodeString(s)
 			// All zeros would mean "not given" further on; nothing has that digest.
 			if err != nil || len(raw) != 32 || [32]byte(raw) == sum {
-				return m, fault.New("parameter-invalid", "name", "sha256", "value", s).With("/sha256/"+strconv.Itoa(i), "parameter-invalid", "name", "sha256", "value", s)
+				return nil, fault.New("parameter-invalid", "name", "sha256", "value", s).With("/sha256/"+strconv.Itoa(i), "parameter-invalid", "name", "sha256", "value", s)
 			}
-			copy(sum[:], raw)
+			sum = [32]byte(raw)
 		}
-		m.Expected = append(m.Expected, sum)
+		sums = append(sums, sum)
 	}
-	return m, nil
+	return sums, nil
 }
 
 // received is a multipart body taken apart: its files lie in the spool.
@@ -145,6 +153,47 @@ func (s *Server) brokenOff(r *http.Request, err error) error {
 
 // postDokument takes one Dokument in: 201 only when all of it is durable.
 func (s *Server) postDokument(w http.ResponseWriter, r *http.Request) error {
+	return takeIn(s, w, r, func(body dokumentBody, u *received, key string) (intake.Receipt, string, error) {
+		meta, err := body.meta()
+		if err != nil {
+			return intake.Receipt{}, "", err
+		}
+		receipt, err := s.p.Intake.Receive(r.Context(), actorOf(r), intake.Submission{Meta: meta, Files: u.files, Key: key, Channel: akte.ChannelAPI})
+		return receipt, "", err
+	})
+}
+
+// versionBody is the part "metadata" of POST /dokumente/{id}/versions.
+type versionBody struct {
+	Comment string   `json:"comment,omitempty"`
+	SHA256  []string `json:"sha256,omitempty"` // of the files, as the sender computed them
+}
+
+// postVersion takes a further version of a Dokument in.
+func (s *Server) postVersion(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	ifVersion, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	return takeIn(s, w, r, func(body versionBody, u *received, key string) (intake.Receipt, string, error) {
+		expected, err := digests(body.SHA256)
+		if err != nil {
+			return intake.Receipt{}, "", err
+		}
+		receipt, err := s.p.Intake.AddVersion(r.Context(), actorOf(r), intake.NewVersion{
+			Dokument: id, IfVersion: ifVersion, Comment: body.Comment, Expected: expected, Files: u.files, Key: key,
+		})
+		return receipt, "/content?version=" + strconv.Itoa(receipt.Version), err
+	})
+}
+
+// takeIn answers a POST of files with metadata; the use case gives the receipt
+// and what follows the address of the Dokument in that of the new thing.
+func takeIn[T any](s *Server, w http.ResponseWriter, r *http.Request, use func(body T, u *received, key string) (intake.Receipt, string, error)) error {
 	key, err := keyOf(r, false)
 	if err != nil {
 		return err
@@ -154,19 +203,15 @@ func (s *Server) postDokument(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer u.remove()
-	var body dokumentBody
+	var body T
 	if err := unmarshal(u.metadata, &body); err != nil {
 		return err
 	}
-	meta, err := body.meta()
+	receipt, below, err := use(body, u, key)
 	if err != nil {
 		return err
 	}
-	receipt, err := s.p.Intake.Receive(r.Context(), actorOf(r), intake.Submission{Meta: meta, Files: u.files, Key: key, Channel: akte.ChannelAPI})
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Location", "/api/v1/dokumente/"+receipt.ID.String())
+	w.Header().Set("Location", "/api/v1/dokumente/"+receipt.ID.String()+below)
 	replayed(w, receipt.Replayed)
 	return writeJSON(w, http.StatusCreated, receipt)
 }
@@ -434,30 +479,55 @@ func inlineSafe(mediaType string) bool {
 	return false
 }
 
-// sendFile answers a file of the archive. The bytes are compared with their
-// digest on the way: a whole file is streamed, and the connection is cut if it
-// is not what it should be; a part is cut from a verified copy.
+// sendFile answers a file of the archive, or the part that a Range asks for,
+// straight from the store. A whole file is compared with its digest on the way,
+// and the connection is cut if it is not what it should be; a part has no
+// digest, only its length is looked at.
 func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, f akte.PrimaryFile, mediaType, disposition, name string) error {
-	if s.contentHeaders(w, r, `"`+hex.EncodeToString(f.SHA256)+`"`, mediaType, disposition, name) {
+	tag := `"` + hex.EncodeToString(f.SHA256) + `"`
+	if s.contentHeaders(w, r, tag, mediaType, disposition, name) {
 		return nil
 	}
 	h := w.Header()
 	h.Set("Accept-Ranges", "bytes")
-	if r.Header.Get("Range") != "" {
-		return s.sendRange(w, r, f)
+	part, status := span{length: f.Size}, http.StatusOK
+	if cond := r.Header.Get("If-Range"); cond == "" || cond == tag {
+		asked, ok, err := rangeAsked(r.Header.Get("Range"), f.Size)
+		if err != nil {
+			h.Set("Content-Range", "bytes */"+strconv.FormatInt(f.Size, 10))
+			return err
+		}
+		if ok {
+			part, status = asked, http.StatusPartialContent
+			h.Set("Content-Range", part.contentRange(f.Size))
+		}
 	}
-	h.Set("Content-Length", strconv.FormatInt(f.Size, 10))
+	h.Set("Content-Length", strconv.FormatInt(part.length, 10))
 	if r.Method == http.MethodHead {
-		w.WriteHeader(http.StatusOK)
+		w.WriteHeader(status)
 		return nil
 	}
-	body, _, err := s.p.Blobs.Open(r.Context(), actorOf(r), f.Blob)
+	body, err := s.openSpan(r, f, part, status)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = body.Close() }() // reading only
-	_, err = io.Copy(w, body)
+	buffered := bufio.NewReaderSize(body, 64<<10)
+	if _, err := buffered.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+		return err // as long as it can be told
+	}
+	w.WriteHeader(status)
+	_, err = io.Copy(w, buffered)
 	return err
+}
+
+func (s *Server) openSpan(r *http.Request, f akte.PrimaryFile, part span, status int) (body io.ReadCloser, err error) {
+	if status == http.StatusOK {
+		body, _, err = s.p.Blobs.Open(r.Context(), actorOf(r), f.Blob)
+		return body, err
+	}
+	body, _, err = s.p.Blobs.OpenRange(r.Context(), actorOf(r), f.Blob, part.first, part.length)
+	return body, err
 }
 
 // contentHeaders sets what every content has; true: the client has it already
@@ -474,21 +544,6 @@ func (s *Server) contentHeaders(w http.ResponseWriter, r *http.Request, tag, med
 	}
 	w.WriteHeader(http.StatusNotModified)
 	return true
-}
-
-func (s *Server) sendRange(w http.ResponseWriter, r *http.Request, f akte.PrimaryFile) error {
-	local, err := s.p.Blobs.ToFile(r.Context(), actorOf(r), f.Blob)
-	if err != nil {
-		return err
-	}
-	defer local.Remove()
-	file, err := local.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }() // reading only
-	http.ServeContent(w, r, "", s.o.Now(), file)
-	return nil
 }
 
 func matchesAny(header, tag string) bool {

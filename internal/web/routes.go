@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/dokumente/{id}/text", ID: "text", DE: "Text", EN: "Text", Handle: s.getText, Class: download, Query: []string{"version"}, OutType: "text/plain"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/pages/{n:[0-9]+}.png", ID: "page", DE: "Bild einer Seite", EN: "Image of a page", Handle: s.getPage, Class: download, Query: []string{"version"}, OutType: "image/png"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/versions", ID: "versions", DE: "Versionen", EN: "Versions", Handle: s.getVersions, Out: list[versionView]{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/versions", ID: "createVersion", DE: "Weitere Version einreichen", EN: "Submit a further version", Handle: s.postVersion, Class: upload, InType: "multipart/form-data", Out: intake.Receipt{}, Status: http.StatusCreated, IfMatch: true, Key: keyOptional},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/history", ID: "history", DE: "Verlauf", EN: "History", Handle: s.getHistory, Out: list[historyView]{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/items", ID: "dokumentItems", DE: "Wo es liegt", EN: "Where it lies", Handle: s.getDokumentItems, Out: list[itemView]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/file", ID: "file", DE: "Zum Vorgang nehmen", EN: "File to a Vorgang", Handle: s.postFile, In: fileBody{}, Out: dokumentView{}},
