@@ -2,15 +2,11 @@ package audit_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,60 +18,24 @@ import (
 	"evb/internal/audit"
 	"evb/internal/event"
 	"evb/internal/fault"
-	"evb/internal/localstack/s3d"
+	"evb/internal/localstack/s3d/s3dtest"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/sharedtest"
+	"evb/internal/worldtest"
 	"evb/storage"
 	"evb/storage/layout"
 	"evb/storage/s3"
 )
 
-const s3Child = "EVB_AUDIT_S3_CHILD"
+func TestMain(m *testing.M) { worldtest.Main(m) }
 
-// store is one server for the package; each test has a tenant slug of its own, so
-// that heads do not meet.
-var store *s3.Store
-
-func TestMain(m *testing.M) {
-	if os.Getenv(s3Child) != "" {
-		os.Exit(s3d.ChildMain())
-	}
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "evb-audit-")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	exe, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	srv, err := s3d.Start(context.Background(), s3d.Options{Dir: filepath.Join(dir, "s3"), Binary: exe, Env: []string{s3Child + "=1"},
-		Bucket: "archiv", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = srv.Stop(context.Background()) }()
-	if store, err = s3.New(srv.Config(false)); err != nil {
-		panic(err)
-	}
-	defer store.CloseIdle()
-	return pgtest.Main(m)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = sharedtest.Must
 
 // world is a log of its own.
 type world struct {
 	t     testing.TB
+	store *s3.Store
 	db    *postgres.DB
 	super *pgx.Conn
 	log   *event.Log
@@ -89,13 +49,11 @@ var auditorID = uuid.MustParse("00000000-0000-7000-8000-0000000000aa")
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, db: pgtest.DB(t), log: event.NewLog(nil, nil), at: time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)}
-	w.s = audit.New(w.db, w.log, store, audit.Options{Chunk: 7, Now: func() time.Time { return w.at }})
-	var err error
-	w.super, err = pgx.Connect(t.Context(), pgtest.SuperDSN(pgtest.NameOf(w.db)))
-	must(t, err)
-	t.Cleanup(func() { _ = w.super.Close(context.Background()) })
+	w.store = s3dtest.New(t).Store(t)
+	w.s = audit.New(w.db, w.log, w.store, audit.Options{Chunk: 7, Now: func() time.Time { return w.at }})
+	w.super = pgtest.Super(t, w.db)
 	w.a = access.Actor{
-		Tenant: pgtest.Stadt, TenantSlug: "s" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12], User: auditorID, Login: "f.brandt",
+		Tenant: pgtest.Stadt, TenantSlug: "stadt", User: auditorID, Login: "f.brandt",
 		Memberships: []access.Membership{{Role: access.Auditor}},
 	}
 	must(t, w.db.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
@@ -117,7 +75,7 @@ func (w *world) facts(stream event.Stream, n int) {
 	w.t.Helper()
 	for i := range n {
 		w.at = w.at.Add(time.Second)
-		must(w.t, w.db.InTx(w.t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+		pgtest.Tx(w.t, w.db, func(tx pgx.Tx) error {
 			f := event.Fact{
 				Kind: "dokument.test", Record: uuid.Must(uuid.NewV7()), SubjectKind: "test", Subject: uuid.Must(uuid.NewV7()),
 				Reason: fmt.Sprintf("Grund %d", i), Details: map[string]any{"n": i, "betreff": "=HYPERLINK(\"x\")"},
@@ -126,17 +84,9 @@ func (w *world) facts(stream event.Stream, n int) {
 				return w.log.AppendAccess(w.t.Context(), tx, w.a, w.at, f)
 			}
 			return w.log.Append(w.t.Context(), tx, w.a, w.at, f)
-		}))
+		})
 	}
-	w.number()
-}
-
-func (w *world) number() {
-	w.t.Helper()
-	for _, s := range []event.Stream{event.Events, event.Access} {
-		_, err := event.NewSequencer(w.db, slog.New(slog.DiscardHandler), 0).Number(w.t.Context(), pgtest.Stadt, s)
-		must(w.t, err)
-	}
+	worldtest.Number(w.t, w.db)
 }
 
 // head writes the head as it is now, outside the database.
@@ -144,11 +94,11 @@ func (w *world) head(stream event.Stream) int64 {
 	w.t.Helper()
 	var seq int64
 	var chain []byte
-	must(w.t, w.db.Read(w.t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+	pgtest.Read(w.t, w.db, func(q postgres.Querier) error {
 		var err error
 		seq, chain, err = event.Last(w.t.Context(), q, stream)
 		return err
-	}))
+	})
 	w.put(stream, seq, fmt.Sprintf(`{"chain":"%x","schema":"evb/log-head/1","seq":%d,"stream":"%s","written_at":"2026-11-24T09:00:00.000000Z"}`, chain, seq, stream))
 	w.exec(`INSERT INTO log_head (tenant, id, stream, seq, chain, written_at) VALUES (1, $1, $2, $3, $4, now())`, uuid.Must(uuid.NewV7()), stream, seq, chain)
 	return seq
@@ -157,7 +107,7 @@ func (w *world) head(stream event.Stream) int64 {
 func (w *world) put(stream event.Stream, seq int64, body string) {
 	w.t.Helper()
 	sum := sha256.Sum256([]byte(body))
-	_, err := store.Put(w.t.Context(), layout.Head(w.a.TenantSlug, string(stream), seq), strings.NewReader(body), int64(len(body)), storage.PutOptions{SHA256: sum[:]})
+	_, err := w.store.Put(w.t.Context(), layout.Head(w.a.TenantSlug, string(stream), seq), strings.NewReader(body), int64(len(body)), storage.PutOptions{SHA256: sum[:]})
 	must(w.t, err)
 }
 
@@ -366,8 +316,8 @@ func TestHeadsThatAreGoneOrNoHeadsAreSaid(t *testing.T) {
 	if r.Valid || len(r.Streams[0].Heads) != 1 || r.Streams[0].Heads[0].Code != audit.HeadUnreadable || r.Streams[0].Head != first {
 		t.Errorf("%+v", r.Streams[0])
 	}
-	must(t, store.DeleteVersions(t.Context(), layout.Head(w.a.TenantSlug, "event", 10), false))
-	must(t, store.DeleteVersions(t.Context(), layout.Head(w.a.TenantSlug, "event", first), false))
+	must(t, w.store.DeleteVersions(t.Context(), layout.Head(w.a.TenantSlug, "event", 10), false))
+	must(t, w.store.DeleteVersions(t.Context(), layout.Head(w.a.TenantSlug, "event", first), false))
 	if r = w.verify(); r.Valid || r.First.Code != audit.HeadUnreadable {
 		t.Errorf("%+v", r.First)
 	}
@@ -446,7 +396,7 @@ func TestListsPageThroughBothStreamsWithoutGapsAndByEveryFilter(t *testing.T) {
 	if len(seen) != 35 || pages != 9 {
 		t.Errorf("%d entries on %d pages", len(seen), pages)
 	}
-	w.number()
+	worldtest.Number(w.t, w.db)
 	p, err := w.s.List(t.Context(), w.a, audit.Filter{Kind: "audit.searched"}, "", 0)
 	must(t, err)
 	if len(p.Items) != 1 { // one for the search, none for its pages
@@ -532,7 +482,7 @@ func TestExportsHoldEverythingAndNoFormula(t *testing.T) {
 	if n, err := w.s.Export(t.Context(), w.a, audit.Filter{Actor: "niemand"}, audit.JSON, &b); err != nil || n != 0 || strings.TrimSpace(b.String()) != "[]" {
 		t.Errorf("empty: %d %v %q", n, err, b.String())
 	}
-	w.number()
+	worldtest.Number(w.t, w.db)
 	p, err := w.s.List(t.Context(), w.a, audit.Filter{Kind: string(audit.Exported)}, "", 0)
 	must(t, err)
 	if len(p.Items) != 3 {

@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -14,22 +13,15 @@ import (
 	"evb/internal/event"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/preservation"
-	"evb/signature/tsa"
-	"evb/signature/tsp"
+	"evb/internal/preservation/preservationtest"
+	"evb/internal/worldtest"
 )
 
 func TestHeadsThatPreservationWritesAndSealsAreUnderstood(t *testing.T) {
 	w := newWorld(t)
 	w.at = time.Now()
-	authority, err := tsa.Open(t.TempDir(), tsa.Options{})
-	must(t, err)
-	srv := httptest.NewServer(authority)
-	t.Cleanup(srv.Close)
 	akten := akte.New(w.db, w.log, akte.Options{})
-	proof := preservation.New(w.db, w.log, akten, store, preservation.Options{
-		SealWait: -1, TSA: &tsp.Client{Authorities: []tsp.Authority{{URL: srv.URL}}},
-		Revocation: preservation.HTTPRevocation{URLs: []string{srv.URL + "/crl"}},
-	})
+	proof := preservation.New(w.db, w.log, akten, w.store, preservationtest.Options(preservationtest.New(t, nil).URL, nil))
 	w.facts(event.Events, 5)
 	w.facts(event.Access, 2)
 	system := access.System(pgtest.Stadt, "stadt") // heads lie under the tenant's own slug
@@ -43,10 +35,10 @@ func TestHeadsThatPreservationWritesAndSealsAreUnderstood(t *testing.T) {
 		}
 		return akten.InsertDokumente(t.Context(), tx, system, w.at, d)
 	}))
-	w.number()
-	_, err = proof.SealNow(t.Context(), system)
+	worldtest.Number(t, w.db)
+	_, err := proof.SealNow(t.Context(), system)
 	must(t, err)
-	w.number()
+	worldtest.Number(t, w.db)
 	must(t, proof.WriteHeads(t.Context(), pgtest.Stadt))
 	r, err := w.s.Verify(t.Context(), system)
 	must(t, err)
@@ -70,7 +62,7 @@ func TestHeadsThatPreservationWritesAndSealsAreUnderstood(t *testing.T) {
 
 func BenchmarkVerify(b *testing.B) {
 	w := newWorld(b)
-	w.s = audit.New(w.db, w.log, store, audit.Options{})
+	w.s = audit.New(w.db, w.log, w.store, audit.Options{})
 	const n = 100_000
 	for range n / 2000 {
 		facts := make([]event.Fact, 2000)
@@ -79,7 +71,7 @@ func BenchmarkVerify(b *testing.B) {
 		}
 		must(b, w.db.InTx(b.Context(), pgtest.Stadt, func(tx pgx.Tx) error { return w.log.Append(b.Context(), tx, w.a, w.at, facts...) }))
 		w.at = w.at.Add(time.Minute)
-		w.number()
+		worldtest.Number(b, w.db)
 	}
 	w.head(event.Events)
 	b.Run("verify", func(b *testing.B) {

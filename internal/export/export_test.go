@@ -29,19 +29,19 @@ import (
 )
 
 func (w *world) write(r export.Request) (export.Report, string) {
-	w.t.Helper()
-	dir := filepath.Join(w.t.TempDir(), "paket")
-	rep, err := w.export.Write(w.t.Context(), w.Schulz, r, dir)
-	must(w.t, err)
+	w.T.Helper()
+	dir := filepath.Join(w.T.TempDir(), "paket")
+	rep, err := w.export.Write(w.T.Context(), w.Schulz, r, dir)
+	must(w.T, err)
 	return rep, dir
 }
 
 // verify checks a package with the anchor of the authority and nothing else.
 func (w *world) verify(dir string) *ers.Result {
-	w.t.Helper()
+	w.T.Helper()
 	anchors, err := cms.ParseCertificates(w.tsa.CertificatePEM())
-	must(w.t, err)
-	return evidence.Verify(w.t.Context(), dir, ers.Options{Anchors: anchors, At: time.Now()})
+	must(w.T, err)
+	return evidence.Verify(w.T.Context(), dir, ers.Options{Anchors: anchors, At: time.Now()})
 }
 
 func files(t testing.TB, dir string) []string {
@@ -213,7 +213,7 @@ func TestAPendingDokumentGoesOutWithoutEvidenceUnlessItIsSealedFirst(t *testing.
 		t.Errorf("%s: %+v", r.Verdict, r.Failed())
 	}
 	// A further Version is pending while the first stays proven.
-	w.store([]string{"Brief 4, verbessert"}, func(tx pgx.Tx, files []akte.NewFile) error {
+	w.Keep(w.Schulz, []string{"Brief 4, verbessert"}, func(tx pgx.Tx, files []akte.NewFile) error {
 		_, err := w.Akten.InsertVersion(t.Context(), tx, w.Schulz, time.Now(), akte.NewVersion{
 			ID: uuid.Must(uuid.NewV7()), DokumentID: d, Origin: "edit", Files: files,
 		})
@@ -322,13 +322,13 @@ func prepare(t *testing.T, w *world, user uuid.UUID, r export.Request) error {
 
 // empty checks that nothing waits in the folder of packages.
 func (w *world) empty() {
-	w.t.Helper()
+	w.T.Helper()
 	left, err := os.ReadDir(w.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if len(left) != 0 {
-		w.t.Errorf("left over: %v", left)
+		w.T.Errorf("left over: %v", left)
 	}
 }
 
@@ -384,7 +384,7 @@ func TestADamagedObjectIsAFaultAndNotAPackage(t *testing.T) {
 	d := w.letter("x", text)
 	w.seal()
 	damaged := 0
-	must(t, filepath.WalkDir(bucket.dir, func(p string, e fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(w.Place.Objects, func(p string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
@@ -434,7 +434,7 @@ func TestWhatACrashLeftIsSweptOnceItIsOld(t *testing.T) {
 	old := time.Now().Add(-25 * time.Hour)
 	must(t, os.Chtimes(filepath.Join(w.dir, "export-old"), old, old))
 	must(t, os.Chtimes(filepath.Join(w.dir, "other"), old, old))
-	export.New(w.DB, w.Log, w.Akten, w.blobs, w.proof, export.Options{Dir: w.dir})
+	export.New(w.DB, w.Log, w.Akten, w.Blobs, w.proof, export.Options{Dir: w.dir})
 	left, err := os.ReadDir(w.dir)
 	must(t, err)
 	var names []string
