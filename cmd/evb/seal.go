@@ -34,7 +34,7 @@ func newSealPart(use, short string, call func(*client.Client, context.Context) (
 	return cmd
 }
 
-func runSeal(ctx context.Context, o serverFlags, call func(*client.Client, context.Context) (json.RawMessage, error), out, errOut io.Writer) error {
+func runSeal(ctx context.Context, o serverFlags, call func(*client.Client, context.Context) (json.RawMessage, error), out, errOut io.Writer) (err error) {
 	c, err := o.client(ctx, errOut)
 	if err != nil {
 		return err
@@ -42,6 +42,20 @@ func runSeal(ctx context.Context, o serverFlags, call func(*client.Client, conte
 	raw, err := call(c, ctx)
 	if err != nil {
 		return commandError(err)
+	}
+	var report struct {
+		Waiting bool   `json:"waiting"`
+		Until   string `json:"until"`
+	}
+	if err := json.Unmarshal(raw, &report); err != nil {
+		return commandError(err)
+	}
+	if report.Waiting {
+		defer func() {
+			if err == nil {
+				err = &exitError{Code: exitUndecided, Err: fmt.Errorf("der Zeitstempel ist da, seine Sperrliste noch nicht; es geht am %s von selbst weiter\n     the time-stamp is there, its revocation list is not; it goes on by itself", report.Until)}
+			}
+		}()
 	}
 	if o.JSON {
 		return writeJSON(out, raw)
