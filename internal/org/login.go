@@ -19,7 +19,8 @@ import (
 	"evb/internal/postgres"
 )
 
-// touchEvery is how often a session in use is written: not with each request.
+// touchEvery is how often a session in use is written at most: not with each
+// request, but well within its idle time.
 const touchEvery = time.Minute
 
 // Slow-down of guessing: freeTries failures cost nothing, then the wait
@@ -217,7 +218,7 @@ func (s *Service) Logout(ctx context.Context, tenant access.Tenant, secret strin
 func (s *Service) ActorBySession(ctx context.Context, tenant access.Tenant, secret string) (access.Actor, error) {
 	now := s.now().UTC()
 	a, id, seen, err := s.actor(ctx, tenant, sqlActorBySession, secret, "session:")
-	if err != nil || now.Sub(seen) < touchEvery {
+	if err != nil || now.Sub(seen) < min(touchEvery, s.idle/4) {
 		return a, err
 	}
 	return a, s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
