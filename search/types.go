@@ -312,6 +312,10 @@ type Engine interface {
 	// Suggest completes the last word of text to at most n words that stand in
 	// the subject, sender or numbers of documents that p may see.
 	Suggest(ctx context.Context, p Principal, text string, n int) ([]string, error)
+	// IDs calls each with the id of every document of a tenant, once, in no
+	// order, and ends with its error. One pass over the postings, whatever the
+	// number of documents: for checks, not for people.
+	IDs(ctx context.Context, tenant string, each func(id string) error) error
 	// Snapshot writes a copy that Restore can open, while the engine goes on working.
 	Snapshot(ctx context.Context, sink SnapshotSink) (SnapshotInfo, error)
 	// Rebuild fills a new index from src beside the running one, swaps, and

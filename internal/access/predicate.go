@@ -7,30 +7,57 @@ import (
 
 // Sees is the condition that the actor may read the record object with the
 // given table alias. actor and at are the numbers of the statement's
-// parameters for the user id (uuid) and the moment (timestamptz). All inner
-// queries but the one on items depend on the parameters alone, so Postgres
-// runs each of them once a statement, not once a row. The answer is never NULL.
+// parameters for the user id (uuid) and the moment (timestamptz). What the
+// actor holds is asked once a statement, not once a row: that is why the
+// Postkörbe are an array, which also the branch that looks at each row's items
+// finds ready. The answer is never NULL.
 func Sees(alias string, actor, at int) string {
-	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(
-		`((SELECT evb_reads_all({u}, {t}))
+	return fill(`((SELECT evb_reads_all({u}, {t}))
     OR {o}.access_scope_id IN (SELECT evb_actor_scopes({u}, {t}))
     OR ({o}.submitted_by IS NOT NULL AND {o}.submitted_by = {u} AND {o}.parent_id IS NULL)
-    OR EXISTS (SELECT FROM postkorb_item sees_i
-        WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting')
-          AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u})
-          AND sees_i.postkorb_id IN (SELECT evb_actor_postkoerbe({u}, {t}))))`)
+    OR `+hasItem+`)`, alias, actor, at)
 }
 
 // Changes is the condition that the actor may change the record object:
 // write scopes, or an open item in a Postkorb of the actor. A reader or
 // auditor who is neither changes nothing.
 func Changes(alias string, actor, at int) string {
-	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(
-		`({o}.access_scope_id IN (SELECT evb_actor_write_scopes({u}, {t}))
-    OR EXISTS (SELECT FROM postkorb_item sees_i
+	return fill(`({o}.access_scope_id IN (SELECT evb_actor_write_scopes({u}, {t}))
+    OR `+hasItem+`)`, alias, actor, at)
+}
+
+const hasItem = `EXISTS (SELECT FROM postkorb_item sees_i
         WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting')
           AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u})
-          AND sees_i.postkorb_id IN (SELECT evb_actor_postkoerbe({u}, {t}))))`)
+          AND sees_i.postkorb_id = ANY (ARRAY(SELECT evb_actor_postkoerbe({u}, {t}))))`
+
+func fill(sql, alias string, actor, at int) string {
+	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(sql)
+}
+
+// A list over everything cannot ask Sees of a million rows to show fifty. It
+// goes from the actor to the objects instead, by the same branches: those of
+// ReadsAll see everything, all others what lies in their Scopes and what is
+// their Own. Whatever a list finds that way, Sees has the last word on its lines.
+
+// ReadsAll is a value: whether the actor reads the whole tenant.
+func ReadsAll(actor, at int) string { return fill(`evb_reads_all({u}, {t})`, "", actor, at) }
+
+// Scopes is a value: the array of access scopes that the actor reads.
+func Scopes(actor, at int) string {
+	return fill(`ARRAY(SELECT evb_actor_scopes({u}, {t}))`, "", actor, at)
+}
+
+// Own is a subquery of the ids of record objects of all kinds that the actor
+// sees whatever their scope: those of open items, and those submitted and not
+// filed. An id may come twice, and may be in a scope of the actor, too.
+func Own(actor, at int) string {
+	return fill(`SELECT own_i.record_id AS id FROM postkorb_item own_i
+        WHERE own_i.tenant = evb_tenant() AND own_i.state IN ('open', 'claimed', 'waiting') AND (own_i.assignee_id IS NULL OR own_i.assignee_id = {u})
+          AND own_i.postkorb_id = ANY (ARRAY(SELECT evb_actor_postkoerbe({u}, {t})))
+        UNION ALL
+        SELECT own_o.id FROM record_object own_o
+        WHERE own_o.tenant = evb_tenant() AND own_o.submitted_by = {u} AND own_o.parent_id IS NULL`, "", actor, at)
 }
 
 // Tokens of the search index. A document carries the tokens of everyone who

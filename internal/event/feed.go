@@ -106,16 +106,6 @@ func Last(ctx context.Context, q postgres.Querier, stream Stream) (int64, []byte
 	return seq, chain, err
 }
 
-const sqlPendingCount = `
-    SELECT count(*) FROM log_pending WHERE tenant = evb_tenant()`
-
-// Pending counts committed rows that have no number yet (both streams).
-func Pending(ctx context.Context, q postgres.Querier) (int64, error) {
-	var n int64
-	err := q.QueryRow(ctx, sqlPendingCount).Scan(&n)
-	return n, err
-}
-
 const sqlHistory = `
     SELECT e.id, e.kind, e.actor_id, u.display_name, e.on_behalf_of, e.capacity, e.via, e.reason, e.occurred_at, e.recorded_at, e.payload
     FROM event e LEFT JOIN app_user u ON u.tenant = e.tenant AND u.id = e.actor_id

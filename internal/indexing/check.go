@@ -1,9 +1,11 @@
 package indexing
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +30,8 @@ type Finding struct {
 // Text is the finding as a sentence in the language.
 func (f Finding) Text(lang string) string { return fault.Text(lang, f.Code, f.Params) }
 
-// maxFindings bounds the Dokumente that a check names; the rest is counted.
+// maxFindings bounds the Dokumente of a kind that a check names; the rest is
+// counted.
 const (
 	maxFindings  = 100
 	waitForCheck = 5 * time.Second
@@ -42,40 +45,82 @@ const sqlCheckPage = `
 
 // Check compares the tenant's part of the index with Postgres: every Dokument is
 // there, and nothing else. It waits a few seconds for the index to catch up, and
-// gives the number of Dokumente it compared. It is for administrators, records
-// managers and auditors; others get the fault forbidden.
+// gives the number of Dokumente it compared. It holds the ids of the index, 16
+// bytes each, and reads those of Postgres in the same order. It is for
+// administrators, records managers and auditors; others get the fault forbidden.
 func (f *Follower) Check(ctx context.Context, a access.Actor) ([]Finding, int, error) {
 	if !mayOperate(a) {
 		return nil, 0, fault.New("forbidden")
 	}
-	var head, pending int64
-	err := f.db.Read(ctx, a.Tenant, func(q postgres.Querier) (err error) {
-		if head, _, err = event.Last(ctx, q, event.Events); err != nil {
-			return err
-		}
-		pending, err = event.Pending(ctx, q)
-		return err
-	})
+	behind, have, err := f.caughtUp(ctx, a.Tenant)
+	if errors.Is(err, search.ErrRebuildNeeded) {
+		return []Finding{{Code: "search-rebuilding"}}, 0, nil
+	}
 	if err != nil {
 		return nil, 0, err
 	}
-	var found []Finding
-	if !f.WaitFor(ctx, a.Tenant, head, waitForCheck) {
-		_, seq := f.IndexedUntil(a.Tenant)
-		found = append(found, Finding{Code: "check-index-behind", Params: params("behind", head-seq)})
-	}
-	have, err := f.indexed(ctx, a.Tenant)
-	if errors.Is(err, search.ErrRebuildNeeded) {
-		return append(found, Finding{Code: "search-rebuilding"}), 0, nil
-	}
+	missing, surplus, checked, err := f.compare(ctx, a.Tenant, have)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list the index: %w", err)
+		return nil, checked, err
 	}
-	checked, named, missing := 0, 0, 0
+	if len(missing)+len(surplus) > 0 {
+		// What came or went while we looked is no finding: what still holds when
+		// the index has followed is.
+		if behind, have, err = f.caughtUp(ctx, a.Tenant); err != nil {
+			return nil, checked, err
+		}
+		there := func(id uuid.UUID) bool { _, ok := slices.BinarySearchFunc(have, id, compareIDs); return ok }
+		missing = slices.DeleteFunc(missing, there)
+		surplus = slices.DeleteFunc(surplus, func(id uuid.UUID) bool { return !there(id) })
+	}
+	var found []Finding
+	if behind > 0 {
+		found = append(found, Finding{Code: "check-index-behind", Params: params("behind", behind)})
+	}
+	for code, list := range map[string][]uuid.UUID{"check-index-missing": missing, "check-index-surplus": surplus} {
+		for _, id := range list[:min(len(list), maxFindings)] {
+			found = append(found, Finding{Code: code, Params: params("dokument", id), Dokument: id})
+		}
+	}
+	if more := max(0, len(missing)-maxFindings) + max(0, len(surplus)-maxFindings); more > 0 {
+		found = append(found, Finding{Code: "check-index-more", Params: params("count", more)})
+	}
+	return found, checked, nil
+}
+
+// caughtUp lists the ids in the index, in order, when it has followed to the
+// head of now, or could not in time: behind is by how many facts.
+func (f *Follower) caughtUp(ctx context.Context, tenant access.Tenant) (behind int64, have []uuid.UUID, err error) {
+	var head int64
+	err = f.db.Read(ctx, tenant, func(q postgres.Querier) (err error) {
+		head, _, err = event.Last(ctx, q, event.Events)
+		return err
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	if !f.WaitFor(ctx, tenant, head, waitForCheck) {
+		_, seq := f.IndexedUntil(tenant)
+		behind = head - seq
+	}
+	err = f.engine.IDs(ctx, TenantKey(tenant), func(id string) error {
+		u, err := uuid.Parse(id)
+		have = append(have, u)
+		return err
+	})
+	if err != nil {
+		return behind, nil, fmt.Errorf("list the index: %w", err)
+	}
+	slices.SortFunc(have, compareIDs)
+	return behind, have, nil
+}
+
+// compare walks over the Dokumente of Postgres beside the ids of the index.
+func (f *Follower) compare(ctx context.Context, tenant access.Tenant, have []uuid.UUID) (missing, surplus []uuid.UUID, checked int, err error) {
 	after := uuid.Nil
 	for {
 		var ids []uuid.UUID
-		err := f.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		err := f.db.Read(ctx, tenant, func(q postgres.Querier) error {
 			rows, err := q.Query(ctx, sqlCheckPage, after)
 			if err != nil {
 				return err
@@ -84,79 +129,28 @@ func (f *Follower) Check(ctx context.Context, a access.Actor) ([]Finding, int, e
 			return err
 		})
 		if err != nil {
-			return nil, checked, err
+			return nil, nil, checked, err
 		}
 		if len(ids) == 0 {
-			break
+			return missing, append(surplus, have...), checked, nil
 		}
 		after = ids[len(ids)-1]
 		checked += len(ids)
 		for _, id := range ids {
-			if _, ok := have[id]; ok {
-				delete(have, id)
-				continue
+			for len(have) > 0 && compareIDs(have[0], id) < 0 {
+				surplus, have = append(surplus, have[0]), have[1:]
 			}
-			missing++
-			if named++; named <= maxFindings {
-				found = append(found, Finding{Code: "check-index-missing", Params: params("dokument", id), Dokument: id})
+			if len(have) > 0 && have[0] == id {
+				have = have[1:]
+			} else {
+				missing = append(missing, id)
 			}
 		}
 	}
-	// What came while we looked is on its way, and no finding.
-	if missing > 0 && pending > 0 {
-		return f.recheck(ctx, a, found, checked)
-	}
-	for id := range have {
-		if named++; named <= maxFindings {
-			found = append(found, Finding{Code: "check-index-surplus", Params: params("dokument", id), Dokument: id})
-		}
-	}
-	if named > maxFindings {
-		found = append(found, Finding{Code: "check-index-more", Params: params("count", named-maxFindings)})
-	}
-	return found, checked, nil
 }
 
-// recheck keeps of the missing ones those that are missing still.
-func (f *Follower) recheck(ctx context.Context, a access.Actor, found []Finding, checked int) ([]Finding, int, error) {
-	have, err := f.indexed(ctx, a.Tenant)
-	if err != nil {
-		return nil, checked, err
-	}
-	var still []Finding
-	for _, x := range found {
-		if _, ok := have[x.Dokument]; !ok {
-			still = append(still, x)
-		}
-	}
-	return still, checked, nil
-}
-
-// indexed lists all ids of a tenant in the index.
-func (f *Follower) indexed(ctx context.Context, tenant access.Tenant) (map[uuid.UUID]struct{}, error) {
-	all := map[uuid.UUID]struct{}{}
-	q := search.Query{
-		Principal: search.Principal{Tenant: TenantKey(tenant), ReadAll: true}, Sort: search.SortOldest,
-		Limit: search.MaxLimit, Highlight: search.Highlight{Off: true}, Exact: true,
-	}
-	for {
-		page, err := f.engine.Search(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, it := range page.Items {
-			id, err := uuid.Parse(it.ID)
-			if err != nil {
-				return nil, fmt.Errorf("id %q in the index: %w", it.ID, err)
-			}
-			all[id] = struct{}{}
-		}
-		if page.Next == "" {
-			return all, nil
-		}
-		q.Cursor = page.Next
-	}
-}
+// compareIDs is the order of Postgres.
+func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 func params(kv ...any) map[string]string {
 	m := map[string]string{}

@@ -1,0 +1,235 @@
+package lists
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/akte"
+	"evb/internal/postgres"
+)
+
+// Node is one Aktenplaneinheit with what the actor sees below it.
+type Node struct {
+	akte.Aktenplaneinheit
+	Depth    int   // 0 for a main group
+	Akten    int64 // directly under it, visible to the actor
+	Children int
+}
+
+// AktenFilter narrows Akten; zero fields do not.
+type AktenFilter struct {
+	Aktenplaneinheit uuid.UUID
+	Unit             uuid.UUID
+	Aktenzeichen     string // its beginning; blanks and case do not matter
+	Subject          string // a piece of it
+	Lifecycle        akte.Lifecycle
+}
+
+const sqlPlan = akte.SQLEinheit + `
+    JOIN aktenplan p ON p.tenant = e.tenant AND p.id = e.aktenplan_id
+    WHERE e.tenant = evb_tenant() AND p.valid_from <= $1::date AND $1::date < p.valid_to
+    ORDER BY e.code, e.id`
+
+// From where Akten are found: all of them, or those that the actor reaches.
+const allAkten = `akte k`
+
+var reachedAkten = `(
+        SELECT o.id FROM record_object o
+        WHERE o.tenant = evb_tenant() AND o.access_scope_id = ANY (` + access.Scopes(1, 2) + `) AND o.kind IN ('akte', 'teilakte')
+        UNION
+        SELECT own.id FROM (` + access.Own(1, 2) + `) own JOIN akte ok ON ok.tenant = evb_tenant() AND ok.id = own.id) mine
+    JOIN akte k ON k.tenant = evb_tenant() AND k.id = mine.id`
+
+// fromAkten needs $1 and $2 also where it does not ask for them.
+func fromAkten(all bool) string {
+	if all {
+		return allAkten
+	}
+	return reachedAkten
+}
+
+const (
+	withObject   = ` JOIN record_object o ON o.tenant = k.tenant AND o.id = k.id`
+	withMetadata = ` JOIN record_metadata m ON m.tenant = k.tenant AND m.record_id = k.id`
+	known        = ` AND $1::uuid IS NOT NULL AND $2::timestamptz IS NOT NULL`
+)
+
+const sqlAktenPerEinheit = `
+    SELECT k.aktenplaneinheit_id, count(*) FROM %s WHERE k.tenant = evb_tenant() AND k.kind = 'akte'` + known + ` GROUP BY 1`
+
+// Aktenplan gives every Aktenplaneinheit of the plan that is valid today, each
+// after its parent and in order of its code. The plan is no secret inside a
+// tenant; the Akten counted are those that the actor sees.
+func (s *Service) Aktenplan(ctx context.Context, a access.Actor) ([]Node, error) {
+	var flat []akte.Aktenplaneinheit
+	akten := map[uuid.UUID]int64{}
+	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		at := s.now()
+		rows, err := q.Query(ctx, sqlPlan, at)
+		if err != nil {
+			return fmt.Errorf("aktenplan: %w", err)
+		}
+		if flat, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Aktenplaneinheit]); err != nil {
+			return fmt.Errorf("aktenplan: %w", err)
+		}
+		all, err := readsAll(ctx, q, a, at)
+		if err != nil {
+			return err
+		}
+		rows, err = q.Query(ctx, fmt.Sprintf(sqlAktenPerEinheit, fromAkten(all)), a.User, at)
+		if err != nil {
+			return fmt.Errorf("akten of the plan: %w", err)
+		}
+		var id uuid.UUID
+		var n int64
+		_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error { akten[id] = n; return nil })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	children := map[uuid.UUID][]akte.Aktenplaneinheit{}
+	for _, e := range flat {
+		var parent uuid.UUID
+		if e.ParentID != nil {
+			parent = *e.ParentID
+		}
+		children[parent] = append(children[parent], e)
+	}
+	var out []Node
+	var walk func(parent uuid.UUID, depth int)
+	walk = func(parent uuid.UUID, depth int) {
+		for _, e := range children[parent] {
+			out = append(out, Node{Aktenplaneinheit: e, Depth: depth, Akten: akten[e.ID], Children: len(children[e.ID])})
+			walk(e.ID, depth+1)
+		}
+	}
+	walk(uuid.Nil, 0)
+	return out, nil
+}
+
+// sqlFindAkten gives the number of Akten and the ids of a page. What an actor
+// reaches is gathered once for both; all Akten are counted and read in the order
+// of the index.
+const sqlFindAkten = `
+    WITH hit AS {how} (SELECT k.id, k.aktenzeichen FROM {from} WHERE k.tenant = evb_tenant()` + known + `{conds})
+    SELECT (SELECT count(*) FROM hit), ARRAY(SELECT h.id FROM hit h WHERE (h.aktenzeichen, h.id) > ({sort}, {id}::uuid)
+        ORDER BY h.aktenzeichen, h.id LIMIT {limit})`
+
+var sqlAkten = akte.SQLAkte + `
+    WHERE o.tenant = evb_tenant() AND o.id = ANY ($3) AND ` + access.Sees("o", 1, 2) + `
+    ORDER BY k.aktenzeichen, o.id`
+
+// Akten lists the Akten that the actor sees, by Aktenzeichen. Total is exact.
+// Faults: cursor-invalid, limit-invalid.
+func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, cursor string, limit int) (p Page[akte.Akte], err error) {
+	limit, err = pageSize(limit)
+	if err != nil {
+		return p, err
+	}
+	var after key[string]
+	if err := after.read(cursor); err != nil {
+		return p, err
+	}
+	at := s.now()
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		all, err := readsAll(ctx, q, a, at)
+		if err != nil {
+			return err
+		}
+		sql, args := f.sql(all, filter{args: []any{a.User, at}}, after, limit+1)
+		var total int64
+		var ids []uuid.UUID
+		if err := q.QueryRow(ctx, sql, args...).Scan(&total, &ids); err != nil {
+			return fmt.Errorf("find akten: %w", err)
+		}
+		p.Total = &total
+		rows, err := q.Query(ctx, sqlAkten, a.User, at, ids)
+		if err != nil {
+			return fmt.Errorf("akten: %w", err)
+		}
+		p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Akte])
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	cut(&p, limit, func(k akte.Akte) string { return key[string]{k.Aktenzeichen, k.ID}.String() })
+	return p, nil
+}
+
+func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (string, []any) {
+	from, how := fromAkten(all), "MATERIALIZED"
+	if all {
+		how = "NOT MATERIALIZED"
+	}
+	if f.Unit != uuid.Nil || f.Lifecycle != "" {
+		from += withObject
+	}
+	if f.Subject != "" {
+		from += withMetadata
+	}
+	if f.Aktenplaneinheit != uuid.Nil {
+		w.and("k.aktenplaneinheit_id = ?", f.Aktenplaneinheit)
+	}
+	if f.Unit != uuid.Nil {
+		w.and("o.unit_id = ?", f.Unit)
+	}
+	if number := strings.ToUpper(strings.ReplaceAll(f.Aktenzeichen, " ", "")); number != "" {
+		w.and("upper(replace(k.aktenzeichen, ' ', '')) LIKE ?", like(number)+"%")
+	}
+	if f.Subject != "" {
+		w.and("m.subject ILIKE ?", "%"+like(f.Subject)+"%")
+	}
+	if f.Lifecycle != "" {
+		w.and("o.lifecycle = ?", string(f.Lifecycle))
+	}
+	sql := strings.NewReplacer("{how}", how, "{from}", from, "{conds}", w.conds,
+		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(sqlFindAkten)
+	return sql, w.args
+}
+
+var sqlVorgaenge = akte.SQLVorgang + `
+    WHERE o.tenant = evb_tenant() AND v.tenant = evb_tenant() AND v.akte_id = $3 AND ` + access.Sees("o", 1, 2) + ` AND v.number > $4
+    ORDER BY v.number LIMIT $5`
+
+var sqlVorgaengeCount = `
+    SELECT count(*) FROM vorgang v JOIN record_object o ON o.tenant = v.tenant AND o.id = v.id
+    WHERE v.tenant = evb_tenant() AND v.akte_id = $3 AND ` + access.Sees("o", 1, 2)
+
+// Vorgaenge lists the Vorgänge of an Akte that the actor sees, by number. An
+// Akte that the actor does not see has none.
+func (s *Service) Vorgaenge(ctx context.Context, a access.Actor, akteID uuid.UUID, cursor string, limit int) (p Page[akte.Vorgang], err error) {
+	limit, err = pageSize(limit)
+	if err != nil {
+		return p, err
+	}
+	var after key[int]
+	if err := after.read(cursor); err != nil {
+		return p, err
+	}
+	args := []any{a.User, s.now(), akteID}
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		var total int64
+		if err := q.QueryRow(ctx, sqlVorgaengeCount, args...).Scan(&total); err != nil {
+			return fmt.Errorf("count vorgänge: %w", err)
+		}
+		p.Total = &total
+		rows, err := q.Query(ctx, sqlVorgaenge, append(args, after.Sort, limit+1)...)
+		if err != nil {
+			return fmt.Errorf("vorgänge: %w", err)
+		}
+		p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Vorgang])
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	cut(&p, limit, func(v akte.Vorgang) string { return key[int]{v.Number, v.ID}.String() })
+	return p, nil
+}
