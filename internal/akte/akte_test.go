@@ -42,7 +42,7 @@ func kinds(t *testing.T, w *aktetest.Town, record uuid.UUID) []event.Kind {
 	t.Helper()
 	var out []event.Kind
 	read(t, w, func(q postgres.Querier) error {
-		all, err := event.History(t.Context(), q, record, 100)
+		all, err := event.History(t.Context(), q, 100, record)
 		for _, e := range all {
 			out = append(out, e.Kind)
 		}

@@ -1,6 +1,7 @@
 package akte
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -44,6 +45,29 @@ type Patch struct {
 	Subject, Type, Remark, Medium, PaperLocation *string
 }
 
+// checkWords reports the first of an object's words that cannot stand. Where
+// the paper lies is asked for by the row itself.
+func checkWords(subject, kind, remark, medium, paperLocation string) error {
+	switch medium {
+	case "", "001", "002", "003":
+	default:
+		return fault.New("medium-unknown").With("/medium", "medium-unknown")
+	}
+	return cmp.Or(fault.CheckText("subject", subject, fault.MaxText), fault.CheckText("type", kind, fault.MaxText),
+		fault.CheckText("remark", remark, fault.MaxRemark), fault.CheckText("paper_location", paperLocation, fault.MaxText))
+}
+
+// wordsFault is the fault of a violated constraint, or the error.
+func wordsFault(err error, what, number string) error {
+	switch postgres.Constraint(err) {
+	case "number_register_own":
+		return fault.New("number-taken", "number", number)
+	case "akte_check":
+		return fault.New("paper-location-needed").With("/paper_location", "paper-location-needed")
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
 const (
 	sqlEinheitForAkte = `
     SELECT e.id, e.code, coalesce(p.unit_id, e.unit_id), e.closed OR NOT (e.valid_from <= t.today AND t.today < e.valid_to), e.protection_class,
@@ -82,7 +106,8 @@ const (
 // write there. replayed: an earlier request with the key did it (package
 // idempotency, whose faults there are too). Faults: einheit-not-found, einheit-closed, einheit-without-unit,
 // forbidden, number-pattern-missing, number-taken, number-of-other-unit,
-// aktenzeichen-malformed, subject-needed, paper-location-needed.
+// aktenzeichen-malformed, subject-needed, field-too-long, field-not-text,
+// medium-unknown, paper-location-needed.
 func (s *Service) CreateAkte(ctx context.Context, a access.Actor, n NewAkte) (k Akte, replayed bool, err error) {
 	return created(ctx, s, a, n.Key, AkteByID, func(tx pgx.Tx, at time.Time) (uuid.UUID, error) {
 		return s.CreateAkteIn(ctx, tx, a, at, n)
@@ -94,8 +119,8 @@ func (s *Service) CreateAkteIn(ctx context.Context, tx pgx.Tx, a access.Actor, a
 	if strings.TrimSpace(n.Subject) == "" {
 		return uuid.Nil, fault.New("subject-needed").With("/subject", "subject-needed")
 	}
-	if n.Medium != "" && n.Medium != "001" && n.PaperLocation == "" {
-		return uuid.Nil, fault.New("paper-location-needed").With("/paper_location", "paper-location-needed")
+	if err := checkWords(n.Subject, n.Type, n.Remark, n.Medium, n.PaperLocation); err != nil {
+		return uuid.Nil, err
 	}
 	var einheit uuid.UUID
 	var unit, pattern *uuid.UUID
@@ -161,10 +186,7 @@ func (s *Service) CreateAkteIn(ctx context.Context, tx pgx.Tx, a access.Actor, a
 	b.Queue(sqlInsertAkte, id, einheit, number, n.Type, n.Medium, n.PaperLocation, *unit)
 	b.Queue(sqlInsertNumber, numberID, Normal(number), number, id, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		if postgres.Constraint(err) == "number_register_own" {
-			return uuid.Nil, fault.New("number-taken", "number", number)
-		}
-		return uuid.Nil, fmt.Errorf("create akte: %w", err)
+		return uuid.Nil, wordsFault(err, "create akte", number)
 	}
 	return id, s.log.Append(ctx, tx, a, at, event.Fact{Kind: AkteCreated, Record: id, Details: map[string]any{
 		"aktenzeichen": number, "aktenplaneinheit_id": einheit, "unit_id": *unit,
@@ -229,6 +251,9 @@ func (s *Service) CreateVorgang(ctx context.Context, a access.Actor, n NewVorgan
 
 // CreateVorgangIn is CreateVorgang in the caller's transaction.
 func (s *Service) CreateVorgangIn(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, n NewVorgang) (uuid.UUID, error) {
+	if err := checkWords(n.Subject, n.Type, n.Remark, "", ""); err != nil {
+		return uuid.Nil, err
+	}
 	o, err := s.lock(ctx, tx, a, at, n.AkteID, KindAkte, 0)
 	if err != nil {
 		return uuid.Nil, err
@@ -272,10 +297,7 @@ func (s *Service) insertVorgang(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	b.Queue(sqlInsertVorgang, id, o.id, number, reference, n.Type)
 	b.Queue(sqlInsertNumber, numberID, Normal(reference), reference, id, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		if postgres.Constraint(err) == "number_register_own" {
-			return uuid.Nil, fault.New("number-taken", "number", reference)
-		}
-		return uuid.Nil, fmt.Errorf("create vorgang: %w", err)
+		return uuid.Nil, wordsFault(err, "create vorgang", reference)
 	}
 	return id, s.log.Append(ctx, tx, a, at, event.Fact{Kind: VorgangCreated, Record: id, Details: map[string]any{
 		"reference": reference, "akte_id": o.id, "aktenzeichen": aktenzeichen,
@@ -319,6 +341,12 @@ func (s *Service) patch(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 	if p.Subject != nil && strings.TrimSpace(*p.Subject) == "" {
 		return fault.New("subject-needed").With("/subject", "subject-needed")
 	}
+	if p.Medium != nil && *p.Medium == "" {
+		return fault.New("medium-unknown").With("/medium", "medium-unknown")
+	}
+	if err := checkWords(text(p.Subject), text(p.Type), text(p.Remark), text(p.Medium), text(p.PaperLocation)); err != nil {
+		return err
+	}
 	var fields []string
 	for name, v := range map[string]*string{"subject": p.Subject, "type": p.Type, "remark": p.Remark, "medium": p.Medium, "paper_location": p.PaperLocation} {
 		if v != nil {
@@ -339,13 +367,7 @@ func (s *Service) patch(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 	}
 	b.Queue(sqlTouch, id, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		switch postgres.Constraint(err) {
-		case "akte_check":
-			return fault.New("paper-location-needed").With("/paper_location", "paper-location-needed")
-		case "akte_medium_check", "vorgang_medium_check":
-			return fault.New("medium-unknown").With("/medium", "medium-unknown")
-		}
-		return fmt.Errorf("change %s: %w", kind, err)
+		return wordsFault(err, "change "+kind, "")
 	}
 	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: changed, Record: id, Details: map[string]any{"fields": sorted(fields)}})
 }

@@ -79,6 +79,9 @@ func (s *Service) CloseAkte(ctx context.Context, a access.Actor, id uuid.UUID, r
 }
 
 func (s *Service) close(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind, reason string, ifVersion int64) error {
+	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
+		return err
+	}
 	o, err := s.lock(ctx, tx, a, at, id, kind, ifVersion)
 	if err != nil {
 		return err
@@ -166,6 +169,9 @@ func (s *Service) ReopenAkte(ctx context.Context, a access.Actor, id uuid.UUID, 
 func (s *Service) reopen(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, kind, reason string, ifVersion int64) error {
 	if strings.TrimSpace(reason) == "" {
 		return fault.New("reason-needed")
+	}
+	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
+		return err
 	}
 	o, err := s.lockSeen(ctx, tx, a, at, id, kind)
 	if err != nil {

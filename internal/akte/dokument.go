@@ -1,6 +1,7 @@
 package akte
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -112,8 +113,8 @@ const (
 )
 
 // ChangeDokument corrects the words about a Dokument. ifVersion 0 takes any
-// version. Faults: not-found, read-only-role, stale-version, dokument-closed.
-// The fact names the fields, not the words: they are erasable.
+// version. Faults: not-found, read-only-role, stale-version, dokument-closed,
+// field-too-long, field-not-text. The fact names the fields, not the words: they are erasable.
 func (s *Service) ChangeDokument(ctx context.Context, a access.Actor, dokument uuid.UUID, p DokumentPatch, ifVersion int64) (Dokument, error) {
 	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
 		return s.patchDokument(ctx, tx, a, at, dokument, p, ifVersion)
@@ -127,6 +128,11 @@ func (s *Service) patchDokument(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	}
 	if o.state == Filed {
 		return fault.New("dokument-closed")
+	}
+	if err := cmp.Or(fault.CheckText("subject", text(p.Subject), fault.MaxText), fault.CheckText("document_type", text(p.DocumentType), fault.MaxText),
+		fault.CheckText("sender", text(p.Sender), fault.MaxText), fault.CheckText("receiver", text(p.Receiver), fault.MaxText),
+		fault.CheckText("remark", text(p.Remark), fault.MaxRemark)); err != nil {
+		return err
 	}
 	var fields []string
 	for _, f := range []struct {

@@ -155,6 +155,9 @@ func (s *Service) File(ctx context.Context, a access.Actor, dokument uuid.UUID, 
 
 // FileIn is File in the caller's transaction.
 func (s *Service) FileIn(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, r FileRequest) error {
+	if err := fault.CheckText("reason", r.Reason, fault.MaxText); err != nil {
+		return err
+	}
 	o, err := s.lockSeen(ctx, tx, a, at, dokument, KindDokument)
 	if err != nil {
 		return err
@@ -217,6 +220,9 @@ func (s *Service) Move(ctx context.Context, a access.Actor, dokument uuid.UUID, 
 }
 
 func (s *Service) move(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, r FileRequest) error {
+	if err := fault.CheckText("reason", r.Reason, fault.MaxText); err != nil {
+		return err
+	}
 	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, r.IfVersion)
 	switch {
 	case err != nil:

@@ -265,18 +265,20 @@ func renditions(ctx context.Context, q postgres.Querier, versions []uuid.UUID, k
 const sqlVersions = `
     SELECT v.id, v.dokument_id, v.number, v.origin, v.comment, v.frozen_at, v.created_at, v.created_by, coalesce(u.display_name, '')
     FROM dokument_version v LEFT JOIN app_user u ON u.tenant = v.tenant AND u.id = v.created_by
-    WHERE v.tenant = evb_tenant() AND v.dokument_id = $1 ORDER BY v.number`
+    WHERE v.tenant = evb_tenant() AND v.dokument_id = ANY ($1) ORDER BY v.dokument_id, v.number`
 
-// VersionsOf lists the versions of a Dokument by number, each with the files
-// of its original.
-func VersionsOf(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]Version, error) {
-	rows, err := q.Query(ctx, sqlVersions, dokument)
+// VersionsOf lists the versions of Dokumente by number, each with the files of
+// its original; those of one Dokument stand together.
+func VersionsOf(ctx context.Context, q postgres.Querier, dokumente ...uuid.UUID) ([]Version, error) {
+	rows, err := q.Query(ctx, sqlVersions, dokumente)
 	if err != nil {
 		return nil, fmt.Errorf("versions: %w", err)
 	}
 	var ids []uuid.UUID
+	place := map[uuid.UUID]int{}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v Version, err error) {
 		err = row.Scan(&v.ID, &v.DokumentID, &v.Number, &v.Origin, &v.Comment, &v.FrozenAt, &v.CreatedAt, &v.CreatedBy, &v.CreatedByName)
+		place[v.ID] = len(ids)
 		ids = append(ids, v.ID)
 		return v, err
 	})
@@ -288,11 +290,7 @@ func VersionsOf(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]
 		return nil, err
 	}
 	for _, r := range originals {
-		for i := range out {
-			if out[i].ID == r.VersionID {
-				out[i].Files = r.Files
-			}
-		}
+		out[place[r.VersionID]].Files = r.Files
 	}
 	return out, nil
 }

@@ -78,6 +78,13 @@ func ptr(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 func date(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

@@ -186,8 +186,8 @@ func (s *Service) Release(ctx context.Context, a access.Actor, id uuid.UUID, rea
 	if reason = strings.TrimSpace(reason); reason == "" {
 		return Quarantine{}, fault.New("release-reason-missing").With("/reason", "release-reason-missing")
 	}
-	if len(reason) > 4*maxText {
-		return Quarantine{}, fault.New("field-too-long", "field", "reason", "most", maxText)
+	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
+		return Quarantine{}, err
 	}
 	q, err := s.openEntry(ctx, a, id, ifVersion, releasers)
 	if err != nil {

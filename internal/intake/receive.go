@@ -188,12 +188,8 @@ func (sub Submission) Digest(key []byte) ([32]byte, error) {
 	return idempotency.Digest(key, raw), nil
 }
 
-// Longest texts of the metadata in characters.
-const (
-	maxText   = 1000
-	maxRemark = 10_000
-	maxName   = 255
-)
+// maxName is the longest file name in characters.
+const maxName = 255
 
 func (s *Service) validate(ctx context.Context, a access.Actor, sub *Submission) error {
 	if len(sub.Files) == 0 {
@@ -210,14 +206,11 @@ func (s *Service) validate(ctx context.Context, a access.Actor, sub *Submission)
 	for _, t := range []struct {
 		name, value string
 		most        int
-	}{{"subject", sub.Meta.Subject, maxText}, {"document_type", sub.Meta.DocumentType, maxText}, {"sender", sub.Meta.Sender, maxText},
-		{"receiver", sub.Meta.Receiver, maxText}, {"aktenzeichen", sub.Meta.Aktenzeichen, maxText}, {"form_code", sub.Meta.FormCode, maxText},
-		{"unit", sub.Meta.Unit, maxText}, {"remark", sub.Meta.Remark, maxRemark}} {
-		if utf8.RuneCountInString(t.value) > t.most {
-			return fault.New("field-too-long", "field", t.name, "most", t.most).With("/"+t.name, "field-too-long", "field", t.name, "most", t.most)
-		}
-		if !utf8.ValidString(t.value) || strings.ContainsRune(t.value, 0) {
-			return fault.New("field-not-text", "field", t.name).With("/"+t.name, "field-not-text", "field", t.name)
+	}{{"subject", sub.Meta.Subject, fault.MaxText}, {"document_type", sub.Meta.DocumentType, fault.MaxText}, {"sender", sub.Meta.Sender, fault.MaxText},
+		{"receiver", sub.Meta.Receiver, fault.MaxText}, {"aktenzeichen", sub.Meta.Aktenzeichen, fault.MaxText}, {"form_code", sub.Meta.FormCode, fault.MaxText},
+		{"unit", sub.Meta.Unit, fault.MaxText}, {"remark", sub.Meta.Remark, fault.MaxRemark}} {
+		if err := fault.CheckText(t.name, t.value, t.most); err != nil {
+			return err
 		}
 	}
 	for i, f := range sub.Files {

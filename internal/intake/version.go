@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -40,8 +39,8 @@ type NewVersion struct {
 // stored. Faults: those of Receive for files and key, and of
 // akte.Service.VersionAllowed.
 func (s *Service) AddVersion(ctx context.Context, a access.Actor, v NewVersion) (Receipt, error) {
-	if utf8.RuneCountInString(v.Comment) > maxText {
-		return Receipt{}, fault.New("field-too-long", "field", "comment", "most", maxText).With("/comment", "field-too-long", "field", "comment", "most", maxText)
+	if err := fault.CheckText("comment", v.Comment, fault.MaxText); err != nil {
+		return Receipt{}, err
 	}
 	sub := Submission{Files: v.Files, Key: v.Key, Meta: Meta{Expected: v.Expected, Data: map[string]any{"version_of": v.Dokument, "comment": v.Comment}}}
 	if err := s.validate(ctx, a, &sub); err != nil {

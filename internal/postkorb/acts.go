@@ -98,7 +98,11 @@ func unfinished(r *row) error {
 	return nil
 }
 
+// note states the fact of an act.
 func (s *Service) note(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, r *row, kind event.Kind, reason string, details map[string]any) error {
+	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
+		return err
+	}
 	if details == nil {
 		details = map[string]any{}
 	}
@@ -285,15 +289,21 @@ const (
     VALUES (evb_tenant(), $1, $2, $3, $4, $5, $6, $7, $8)`
 	// A follow-up that is no longer wanted counts as fired: it never comes back.
 	sqlDropFollowUps = `UPDATE follow_up SET fired_at = $2 WHERE tenant = evb_tenant() AND item_id = $1 AND fired_at IS NULL`
-	// Two nodes at once: the second waits for the row, finds it fired, passes on.
-	sqlDueFollowUps = `
-    SELECT f.id, f.item_id, f.reason FROM follow_up f
-    WHERE f.tenant = evb_tenant() AND f.fired_at IS NULL AND f.due_at <= $1 AND f.item_id IS NOT NULL
-    ORDER BY f.due_at, f.id LIMIT 200 FOR UPDATE SKIP LOCKED`
-	sqlFired    = `UPDATE follow_up SET fired_at = $2 WHERE tenant = evb_tenant() AND id = $1`
-	sqlComeBack = `
-    UPDATE postkorb_item SET state = 'open', opened_at = NULL, row_version = row_version + 1
-    WHERE tenant = evb_tenant() AND id = $1 AND state = 'waiting' RETURNING record_id, postkorb_id`
+	// Two nodes at once: each takes others. What was claimed or finished in the
+	// meantime does not come back, its follow-up is over all the same.
+	sqlFireFollowUps = `
+    WITH due AS (
+        SELECT id, item_id, reason FROM follow_up
+        WHERE tenant = evb_tenant() AND fired_at IS NULL AND due_at <= $1 AND item_id IS NOT NULL
+        ORDER BY due_at, id LIMIT 200 FOR UPDATE SKIP LOCKED),
+    fired AS (
+        UPDATE follow_up f SET fired_at = $1 FROM due WHERE f.tenant = evb_tenant() AND f.id = due.id),
+    back AS (
+        UPDATE postkorb_item i SET state = 'open', opened_at = NULL, row_version = i.row_version + 1
+        FROM due WHERE i.tenant = evb_tenant() AND i.id = due.item_id AND i.state = 'waiting'
+        RETURNING i.id, i.record_id, i.postkorb_id, due.reason)
+    SELECT (SELECT count(*)::int FROM due), back.id, back.record_id, back.postkorb_id, back.reason
+    FROM (VALUES (1)) one (line) LEFT JOIN back ON true`
 )
 
 // FollowUp puts an item away until a moment, when it comes back to the same
@@ -331,48 +341,33 @@ func (s *Service) FireFollowUps(ctx context.Context, tenant access.Tenant) (n in
 		return 0, err
 	}
 	for {
-		var round, fired int
+		var due, round int
 		err := s.db.InTx(ctx, tenant, func(tx pgx.Tx) error {
-			round, fired = 0, 0
 			at := s.now()
-			rows, err := tx.Query(ctx, sqlDueFollowUps, at)
+			rows, err := tx.Query(ctx, sqlFireFollowUps, at)
 			if err != nil {
-				return err
+				return fmt.Errorf("follow-ups: %w", err)
 			}
-			type line struct {
-				ID, Item uuid.UUID
-				Reason   string
-			}
-			dues, err := pgx.CollectRows(rows, pgx.RowToStructByPos[line])
+			var item, record, postkorb *uuid.UUID
+			var reason *string
+			var facts []event.Fact
+			_, err = pgx.ForEachRow(rows, []any{&due, &item, &record, &postkorb, &reason}, func() error {
+				if item != nil {
+					facts = append(facts, event.Fact{Kind: ItemCameBack, Record: *record, SubjectKind: "item", Subject: *item, Reason: *reason,
+						Details: map[string]any{"postkorb_id": *postkorb}})
+				}
+				return nil
+			})
 			if err != nil {
-				return err
+				return fmt.Errorf("follow-ups: %w", err)
 			}
-			fired = len(dues)
-			for _, d := range dues {
-				if _, err := tx.Exec(ctx, sqlFired, d.ID, at); err != nil {
-					return err
-				}
-				var record, postkorb uuid.UUID
-				err := tx.QueryRow(ctx, sqlComeBack, d.Item).Scan(&record, &postkorb)
-				if missing(err) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				round++
-				err = s.log.Append(ctx, tx, system, at, event.Fact{Kind: ItemCameBack, Record: record, SubjectKind: "item", Subject: d.Item, Reason: d.Reason, Details: map[string]any{"postkorb_id": postkorb}})
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			round = len(facts)
+			return s.log.Append(ctx, tx, system, at, facts...)
 		})
 		if err != nil {
 			return n, err
 		}
-		n += round
-		if fired == 0 {
+		if n += round; due == 0 {
 			return n, nil
 		}
 	}

@@ -340,7 +340,7 @@ func TestForwardReturnAndTheWayOfAnItem(t *testing.T) {
 	}
 	var got []event.Kind
 	err = w.DB.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
-		all, err := event.History(t.Context(), q, doc, 100)
+		all, err := event.History(t.Context(), q, 100, doc)
 		for _, e := range all {
 			got = append(got, e.Kind)
 		}
