@@ -235,9 +235,9 @@ func deliver(ctx context.Context, c *client.Client, b folder.Batch, book client.
 			defer func() { <-slots }()
 			sent := p.file()
 			err := c.Upload(ctx, book.ID, f.Name, filepath.Join(b.Dir, filepath.FromSlash(f.Name)), sent)
-			// A file that no index names and the server does not want is told,
-			// and holds nothing up.
-			if err != nil && f.Surplus && client.Is(err, "batch-file-unexpected") {
+			// A file that the server does not want holds nothing up: it is told
+			// here, and stands in the book.
+			if refused(err, f) {
 				p.note(fmt.Sprintf("%s: %v", f.Name, err))
 				return
 			}
@@ -255,6 +255,11 @@ func deliver(ctx context.Context, c *client.Client, b folder.Batch, book client.
 		return c.Batch(ctx, book.ID)
 	}
 	return after, err
+}
+
+// refused reports whether the fault is that of this one file.
+func refused(err error, f folder.File) bool {
+	return client.Is(err, "batch-file-name") || client.Is(err, "batch-file-too-large") || f.Surplus && client.Is(err, "batch-file-unexpected")
 }
 
 func (r *batchReport) take(b client.Book, replayed bool) {
@@ -309,11 +314,19 @@ func describe(w io.Writer, r batchReport) {
 			continue
 		}
 		fmt.Fprintf(w, "  ausgesteuert / quarantined: %s: %s [%s]\n", q.File, q.Reason, q.Code)
+		inEnglish(w, q.ReasonEN)
 	}
 	for _, f := range r.Findings {
 		if !f.Resolved {
 			fmt.Fprintf(w, "  Befund / finding: %s [%s]\n", f.Text, f.Code)
+			inEnglish(w, f.TextEN)
 		}
+	}
+}
+
+func inEnglish(w io.Writer, text string) {
+	if text != "" {
+		fmt.Fprintf(w, "     %s\n", text)
 	}
 }
 

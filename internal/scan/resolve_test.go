@@ -19,16 +19,16 @@ func TestAPersonBringsABatchToItsEnd(t *testing.T) {
 	if book.State != scan.Attention {
 		t.Fatalf("book: %s", encode(book))
 	}
-	checker := w.person("n.arslan", access.QualityChecker)
+	checker := w.person("pruefung", access.QualityChecker)
 	for name, c := range map[string]struct {
 		actor   access.Actor
 		reason  string
 		version int64
 		want    string
 	}{
-		"auditor":   {w.person("f.brandt", access.Auditor), "egal", 0, "read-only-role"},
-		"admin":     {w.person("h.lang", access.Administrator), "egal", 0, "forbidden"},
-		"stranger":  {w.person("a.schulz", access.Clerk), "egal", 0, "not-found"},
+		"auditor":   {w.person("revision", access.Auditor), "egal", 0, "read-only-role"},
+		"admin":     {w.person("betrieb", access.Administrator), "egal", 0, "forbidden"},
+		"stranger":  {w.person("sachbearbeitung", access.Clerk), "egal", 0, "not-found"},
 		"no reason": {checker, " \n", 0, "resolve-reason-missing"},
 		"too long":  {checker, strings.Repeat("ä", 2001), 0, "field-too-long"},
 		"stale":     {checker, "egal", book.RowVersion + 1, "stale-version"},

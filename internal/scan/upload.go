@@ -90,12 +90,9 @@ func (s *Service) uploadRow(ctx context.Context, a access.Actor, batch uuid.UUID
 	return r, err
 }
 
-// Offset says how far the upload of a file is. Faults: not-found,
-// batch-file-name.
+// Offset says how far the upload of a file is. A name that is not allowed has
+// nothing yet; PutPart refuses it. Faults: not-found.
 func (s *Service) Offset(ctx context.Context, a access.Actor, batch uuid.UUID, name string) (Upload, error) {
-	if err := checkName(name); err != nil {
-		return Upload{}, err
-	}
 	r, err := s.uploadRow(ctx, a, batch, name)
 	if err != nil {
 		return Upload{}, err
@@ -129,7 +126,47 @@ func (s *Service) upload(tenant access.Tenant, batch uuid.UUID, name string, r u
 // batch-upload-offset (409, parameter offset), batch-upload-range,
 // batch-file-too-large, batch-too-large, batch-upload-digest, batch-upload-busy,
 // batch-upload-cut, batch-upload-full, batch-submitted.
+//
+// A file that is refused for its name or its size does not hold the batch up,
+// but a person has to know of it: finding file-refused.
 func (s *Service) PutPart(ctx context.Context, a access.Actor, batch uuid.UUID, name string, p Part, r io.Reader) (Upload, error) {
+	u, err := s.putPart(ctx, a, batch, name, p, r)
+	if fault.Is(err, "batch-file-name") || fault.Is(err, "batch-file-too-large") {
+		if nerr := s.noteRefused(ctx, a, batch, name); nerr != nil {
+			return Upload{}, nerr
+		}
+	}
+	return u, err
+}
+
+// Several refused files share one finding, which names each once.
+const sqlRefused = `
+    INSERT INTO batch_finding (tenant, batch_id, id, code, params, attention, created_at)
+    SELECT evb_tenant(), id, $2, 'file-refused', jsonb_build_object('names', $3::text), true, $4
+    FROM batch WHERE tenant = evb_tenant() AND id = $1 AND state = 'receiving' AND (created_by = $5 OR $6)
+    ON CONFLICT (tenant, batch_id, code, position, page) DO UPDATE
+        SET params = jsonb_build_object('names', (batch_finding.params ->> 'names') || ', ' || $3::text)
+        WHERE NOT $3::text = ANY (string_to_array(batch_finding.params ->> 'names', ', ')) AND length(batch_finding.params ->> 'names') < 2000`
+
+func (s *Service) noteRefused(ctx context.Context, a access.Actor, batch uuid.UUID, name string) error {
+	if handOver(a) != nil {
+		return nil
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sqlRefused, batch, id, media.CleanName(name), s.now(), a.User, seesAll(a))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note refused file: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) putPart(ctx context.Context, a access.Actor, batch uuid.UUID, name string, p Part, r io.Reader) (Upload, error) {
 	if err := checkName(name); err != nil {
 		return Upload{}, err
 	}

@@ -134,8 +134,9 @@ func (s *Service) handOverOne(ctx context.Context, a access.Actor, b *folder.Bat
 	id := rec.Book.ID
 	for _, f := range b.Files {
 		if err := s.putFile(ctx, a, id, b, f); err != nil {
-			// A batch that is settled or on its way takes nothing any more.
-			if fault.Is(err, "batch-submitted") {
+			// A batch that is settled or on its way takes nothing any more, and
+			// a file that is refused is a finding: neither holds the others up.
+			if fault.Is(err, "batch-submitted") || fault.Is(err, "batch-file-name") || fault.Is(err, "batch-file-too-large") {
 				continue
 			}
 			return Book{}, err
