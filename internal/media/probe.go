@@ -9,6 +9,7 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,14 +109,24 @@ func sniff(f *os.File, p *Probe, ending string) (header int, err error) {
 		return 0, nil
 	}
 	p.Kind = kindOf(m)
-	if ending == ".eml" && p.Kind == KindText {
+	switch {
+	case ending == ".eml" && mailHead.Match(head):
+		// What a mail carries may look like anything; its head decides.
 		p.Kind, p.MediaType = KindMail, "message/rfc822"
+	case p.MediaType == "application/x-ole-storage" && oleTypes[ending] != "":
+		// The old formats of Office are one container; the name says which.
+		p.Kind, p.MediaType = KindOffice, oleTypes[ending]
 	}
 	if p.Kind == KindUnknown && ending == ".pdf" && p.MediaType == "application/octet-stream" {
 		p.Kind = KindPDF
 	}
 	return header, nil
 }
+
+// mailHead is the first field of a mail, or the line mailboxes put before it.
+var mailHead = regexp.MustCompile(`^(?:From |[!-9;-~]{2,76}:[ \t\r\n])`)
+
+var oleTypes = map[string]string{".doc": "application/msword", ".xls": "application/vnd.ms-excel", ".ppt": "application/vnd.ms-powerpoint"}
 
 func kindOf(m *mimetype.MIME) Kind {
 	for ; m != nil; m = m.Parent() {
@@ -145,7 +156,7 @@ func kindOf(m *mimetype.MIME) Kind {
 var endings = map[string][]Kind{
 	".pdf": {KindPDF}, ".tif": {KindTIFF}, ".tiff": {KindTIFF}, ".jpg": {KindJPEG}, ".jpeg": {KindJPEG}, ".png": {KindPNG},
 	".docx": {KindOffice}, ".odt": {KindOffice}, ".xlsx": {KindOffice}, ".ods": {KindOffice}, ".doc": {KindOffice},
-	".xls": {KindOffice}, ".pptx": {KindOffice}, ".odp": {KindOffice}, ".rtf": {KindOffice},
+	".xls": {KindOffice}, ".ppt": {KindOffice}, ".pptx": {KindOffice}, ".odp": {KindOffice}, ".rtf": {KindOffice},
 	".eml": {KindMail}, ".msg": {KindMail}, ".zip": {KindZIP}, ".txt": {KindText}, ".csv": {KindText}, ".xml": {KindText},
 }
 
