@@ -16,9 +16,10 @@ import (
 	"evb/internal/indexing/indextest"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/worldtest"
 )
 
-func TestMain(m *testing.M) { indextest.Main(m) }
+func TestMain(m *testing.M) { worldtest.Main(m) }
 
 // nothing fails if a search of the actor shows anything of a word.
 func nothing(t *testing.T, w *indextest.World, a access.Actor, word string) {

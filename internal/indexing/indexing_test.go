@@ -28,10 +28,13 @@ import (
 	"evb/internal/indexing/indextest"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/sharedtest"
+	"evb/internal/worldtest"
 	"evb/search"
+	"evb/storage/s3"
 )
 
-func TestMain(m *testing.M) { indextest.Main(m) }
+func TestMain(m *testing.M) { worldtest.Main(m) }
 
 // broken is an engine whose Apply can be made to fail, before or after it has
 // worked: a process that dies there leaves the same.
@@ -187,7 +190,7 @@ func TestManyFactsAboutOneDokumentAreOneOperation(t *testing.T) {
 		t.Errorf("puts: %v", b.puts)
 	}
 	// Opening an item changes neither words nor rights.
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		return w.Log.Append(t.Context(), tx, w.Schulz, w.Now(), event.Fact{Kind: "item.opened", Record: d.ID})
 	})
 	w.Sync()
@@ -205,7 +208,7 @@ func TestAFactAboutAnAkteReachesEveryDokumentInGroupsOfBoundedSize(t *testing.T)
 	w.Sync()
 	b := &broken{Engine: w.Engine}
 	w.Follow(b, func(o *indexing.Options) { o.GroupDocs, o.GroupBytes = 4, 1200 })
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		return w.Log.Append(t.Context(), tx, w.System(), w.Now(), event.Fact{Kind: akte.AkteChanged, Record: w.AkteBau})
 	})
 	w.Sync()
@@ -224,7 +227,7 @@ func TestANewNumberOfAnAkteIsFoundForWhatLiesInIt(t *testing.T) {
 	w := indextest.New(t)
 	w.Sync()
 	d := w.LetterAs(w.Schulz, "Altaktenzeichen", "Umzug der Registratur")
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), `INSERT INTO number_register (tenant, id, normal_form, written, record_id, kind)
 			VALUES (evb_tenant(), $1, '63ALT77', '63-ALT-77', $2, 'former')`, uuid.Must(uuid.NewV7()), w.AkteBau); err != nil {
 			return err
@@ -245,7 +248,7 @@ func TestWordsThatWereErasedAreGone(t *testing.T) {
 	if has(t, w.Engine, "löschwort") != 1 {
 		t.Fatal("not indexed")
 	}
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), `DELETE FROM record_metadata WHERE tenant = evb_tenant() AND record_id = $1`, d.ID); err != nil {
 			return err
 		}
@@ -258,15 +261,13 @@ func TestWordsThatWereErasedAreGone(t *testing.T) {
 }
 
 func TestTroubleWithTheBucketRepeatsTheRoundAndLosesNothing(t *testing.T) {
-	w := indextest.New(t)
+	w := indextest.New(t, func(o *worldtest.Options) {
+		o.OwnServer, o.Store = true, func(c *s3.Config) { c.CallTimeout, c.Attempts = 5*time.Second, 2 }
+	})
 	w.Sync()
-	d := w.Letter("Ohne Ablage", "Ausfallwort")
+	w.Letter("Ohne Ablage", "Ausfallwort")
 	w.Number()
-	stop, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := w.S3.Stop(stop); err != nil {
-		t.Fatal(err)
-	}
+	w.Must(w.Server.Stop(t.Context()))
 	_, err := w.Follower.Step(t.Context())
 	if fault.KindOf(err) != fault.Unavailable {
 		t.Fatalf("the bucket is away: %v", err)
@@ -278,14 +279,13 @@ func TestTroubleWithTheBucketRepeatsTheRoundAndLosesNothing(t *testing.T) {
 	if n := has(t, w.Engine, "ablage"); n != 0 {
 		t.Errorf("indexed without its text: %d", n)
 	}
-	_ = d
 }
 
 func TestTextThatIsMissingDoesNotHoldTheOthersUp(t *testing.T) {
 	w := indextest.New(t)
 	w.Sync()
 	lost := w.Dokument(t, "Text verloren")
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		id, err := aktetest.Blob(t.Context(), tx) // a row without bytes
 		if err != nil {
 			return err
@@ -320,23 +320,26 @@ func TestRunCatchesUpRebuildsAStaleIndexAndTellsItsState(t *testing.T) {
 	defer wg.Wait()
 	defer stop()
 	head := func() (seq int64) {
-		w.Must(w.DB.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) (err error) {
+		w.Read(func(q postgres.Querier) (err error) {
 			seq, _, err = event.Last(t.Context(), q, event.Events)
 			return err
-		}))
+		})
 		return seq
 	}
 	if !w.Follower.WaitFor(t.Context(), pgtest.Stadt, head(), 20*time.Second) || has(t, w.Engine, "altbestand") != 5 {
 		t.Fatal("not caught up")
 	}
 	admin := access.Actor{Tenant: pgtest.Stadt, User: w.Nobody.User, Memberships: []access.Membership{{Role: access.Administrator}}}
-	before, err := w.Follower.StateOf(t.Context(), admin)
-	for until := time.Now().Add(10 * time.Second); err == nil && before.State == indexing.Filling && time.Now().Before(until); {
-		time.Sleep(10 * time.Millisecond) // the place is told before the state
-		before, err = w.Follower.StateOf(t.Context(), admin)
+	state := func() indexing.State {
+		s, err := w.Follower.StateOf(t.Context(), admin)
+		w.Must(err)
+		return s
 	}
-	if err != nil || before.State != indexing.Ready || before.Documents != 5 || before.IndexedUntil == nil {
-		t.Fatalf("state %+v, %v", before, err)
+	// The place is told before the state.
+	sharedtest.Eventually(t, "a full index", func() bool { return state().State != indexing.Filling })
+	before := state()
+	if before.State != indexing.Ready || before.Documents != 5 || before.IndexedUntil == nil {
+		t.Fatalf("state %+v", before)
 	}
 	if err := w.Follower.Rebuild(t.Context(), w.Schulz); !fault.Is(err, "forbidden") {
 		t.Errorf("a clerk rebuilds: %v", err)
@@ -348,27 +351,17 @@ func TestRunCatchesUpRebuildsAStaleIndexAndTellsItsState(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Letter("Währenddessen", "Zwischenzeit")
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		now, err := w.Follower.StateOf(t.Context(), admin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now.State == indexing.Ready && now.Generation != before.Generation {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("state %+v", now)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	sharedtest.Eventually(t, "a new index", func() bool {
+		now := state()
+		return now.State == indexing.Ready && now.Generation != before.Generation
+	})
 	if !w.Follower.WaitFor(t.Context(), pgtest.Stadt, head(), 20*time.Second) || has(t, w.Engine, "zwischenzeit") != 1 || has(t, w.Engine, "altbestand") != 5 {
 		t.Error("the rebuilt index is not at the head of the feed")
 	}
 	var seq int64
-	w.Must(w.DB.Read(t.Context(), pgtest.Stadt, func(q postgres.Querier) error {
+	w.Read(func(q postgres.Querier) error {
 		return q.QueryRow(t.Context(), `SELECT seq FROM index_node WHERE tenant = evb_tenant() AND node = 'local'`).Scan(&seq)
-	}))
+	})
 	if seq == 0 {
 		t.Error("no row of the node")
 	}
@@ -392,27 +385,20 @@ func TestAnIndexOfAnotherVersionIsRebuiltByRun(t *testing.T) {
 	wg.Go(func() { _ = w.Follower.Run(ctx) })
 	defer wg.Wait()
 	defer stop()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		if s, err := e.Stats(t.Context()); err == nil && !s.Stale {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("not rebuilt")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	sharedtest.Eventually(t, "a rebuilt index", func() bool {
+		s, err := e.Stats(t.Context())
+		return err == nil && !s.Stale
+	})
 	if has(t, e, "fortschritt") != 1 {
 		t.Error("lost by the rebuild")
 	}
 }
 
 func TestTheQueriesOfTheCorpusFindTheirSection(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "shared", "data", "corpus-de")
+	dir := sharedtest.Path(t, "data", "corpus-de")
 	laws, err := os.Open(filepath.Join(dir, "laws.jsonl.gz"))
 	if err != nil {
-		t.Logf("no corpus beside this checkout, the tests of package search have their own: %v", err)
-		return
+		t.Fatal(err)
 	}
 	defer func() { _ = laws.Close() }()
 	type query struct {

@@ -117,7 +117,7 @@ func (w *World) Path(key storage.Key) string { return filepath.Join(w.Place.Obje
 // Consistent fails the test for everything on which bucket and rows disagree.
 func (w *World) Consistent() {
 	w.T.Helper()
-	found, err := w.Blobs.Check(w.T.Context(), w.System())
+	found, _, err := w.Blobs.Check(w.T.Context(), w.System())
 	w.Must(err)
 	for _, f := range found {
 		w.T.Errorf("%s: %s", f.Code, f.Text("en"))

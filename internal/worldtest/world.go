@@ -35,6 +35,8 @@ type World struct {
 	Store  *s3.Store
 	Spool  *blob.Spool
 	Blobs  *blob.Service
+
+	o Options
 }
 
 // Place says where the parts of a World are, for another process that works
@@ -100,7 +102,7 @@ func New(t testing.TB, change ...func(*Options)) *World {
 // caller opened. Its people are not known to it. Close it.
 func On(db *postgres.DB, p Place, o Options) (*World, error) {
 	log := event.NewLog(o.Flow, nil)
-	w := &World{Town: aktetest.Services(db, aktetest.Options{Log: log, Now: o.Now}), Place: p}
+	w := &World{Town: aktetest.Services(db, aktetest.Options{Log: log, Now: o.Now}), Place: p, o: o}
 	c := p.Bucket.Config()
 	if o.Store != nil {
 		o.Store(&c)
@@ -129,6 +131,16 @@ func Join(ctx context.Context, p Place, o Options) (*World, error) {
 func (w *World) Close() error {
 	w.Store.CloseIdle()
 	return w.Spool.Close()
+}
+
+// Restart ends the store and the spool and opens them anew, as the next process
+// does. Services on them are to be made anew.
+func (w *World) Restart() {
+	w.T.Helper()
+	w.Must(w.Close())
+	next, err := On(w.DB, w.Place, w.o)
+	w.Must(err)
+	w.Store, w.Spool, w.Blobs = next.Store, next.Spool, next.Blobs
 }
 
 // Bytes is a further service of the bytes on the same parts.

@@ -1,14 +1,11 @@
-// Package indextest gives the tests of the search a small town with a bucket, an
-// index and its follower: everything real, in one process.
+// Package indextest gives the tests of the search what they need on top of
+// package worldtest: an index, its follower, two Postkörbe and letters with text.
 package indextest
 
 import (
 	"context"
-	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,66 +15,31 @@ import (
 	"evb/internal/access"
 	"evb/internal/akte"
 	"evb/internal/akte/aktetest"
-	"evb/internal/blob"
 	"evb/internal/event"
 	"evb/internal/find"
 	"evb/internal/indexing"
-	"evb/internal/localstack/s3d"
-	"evb/internal/postgres/pgtest"
+	"evb/internal/worldtest"
 	"evb/search"
-	"evb/storage/s3"
 )
-
-const childEnv = "EVB_INDEX_TEST_S3"
-
-// Main is TestMain of a package that uses World.
-func Main(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		os.Exit(s3d.ChildMain())
-	}
-	os.Exit(pgtest.Main(m))
-}
 
 // World is a town with a search.
 type World struct {
-	*aktetest.Town
-	T        testing.TB
-	S3       *s3d.Server
-	Spool    *blob.Spool
-	Blobs    *blob.Service
+	*worldtest.World
 	Dir      string // of the index
 	Engine   *search.Index
 	Follower *indexing.Follower
 	Find     *find.Service
-	Numbers  *event.Sequencer
+	// Numbers is a sequencer that a test may run; Number needs none.
+	Numbers *event.Sequencer
 	// Desk and Complaints are Postkörbe of FB61; both clerks and the head are
 	// members.
 	Desk, Complaints uuid.UUID
 }
 
 // New builds the world. Nothing runs in the background.
-func New(t testing.TB) *World {
+func New(t testing.TB, change ...func(*worldtest.Options)) *World {
 	t.Helper()
-	w := &World{Town: aktetest.New(t), T: t, Dir: filepath.Join(t.TempDir(), "index")}
-	exe, err := os.Executable()
-	w.Must(err)
-	w.S3, err = s3d.Start(t.Context(), s3d.Options{Dir: filepath.Join(t.TempDir(), "s3"), Binary: exe, Env: []string{childEnv + "=1"},
-		Bucket: "archiv", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	w.Must(err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = w.S3.Stop(ctx)
-	})
-	cfg := w.S3.Config(true)
-	cfg.CallTimeout, cfg.Attempts = 5*time.Second, 2
-	store, err := s3.New(cfg)
-	w.Must(err)
-	t.Cleanup(store.CloseIdle)
-	w.Spool, err = blob.NewSpool(filepath.Join(t.TempDir(), "spool"))
-	w.Must(err)
-	t.Cleanup(func() { _ = w.Spool.Close() })
-	w.Blobs = blob.New(w.DB, store, w.Spool, w.Log, blob.Options{Now: w.Now})
+	w := &World{World: worldtest.New(t, change...), Dir: filepath.Join(t.TempDir(), "index")}
 	w.Numbers = event.NewSequencer(w.DB, slog.New(slog.DiscardHandler), 10*time.Millisecond)
 	w.OpenIndex()
 	t.Cleanup(func() { _ = w.Engine.Close() })
@@ -104,28 +66,6 @@ func (w *World) Follow(engine search.Engine, change ...func(*indexing.Options)) 
 	w.Find = find.New(w.DB, w.Log, engine, w.Follower, find.Options{Now: w.Now})
 }
 
-// Must fails the test with an error.
-func (w *World) Must(err error) {
-	w.T.Helper()
-	if err != nil {
-		w.T.Fatal(err)
-	}
-}
-
-// Number gives all facts their numbers.
-func (w *World) Number() {
-	w.T.Helper()
-	for _, tenant := range []access.Tenant{pgtest.Stadt, pgtest.Eigenbetrieb} {
-		for {
-			n, err := w.Numbers.Number(w.T.Context(), tenant, event.Events)
-			w.Must(err)
-			if n == 0 {
-				break
-			}
-		}
-	}
-}
-
 // Sync numbers all facts and takes them into the index.
 func (w *World) Sync() {
 	w.T.Helper()
@@ -149,7 +89,7 @@ func (w *World) Letter(subject, text string) akte.NewDokument {
 func (w *World) LetterOf(subject, text string, change func(*akte.NewDokument)) akte.NewDokument {
 	w.T.Helper()
 	var d akte.NewDokument
-	w.Tx(w.T, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		d = aktetest.Draft(w.T, tx, subject)
 		change(&d)
 		return w.Akten.InsertDokumente(w.T.Context(), tx, w.System(), w.Now(), d)
@@ -161,19 +101,16 @@ func (w *World) LetterOf(subject, text string, change func(*akte.NewDokument)) a
 // SetText stores the text rendition of the first version.
 func (w *World) SetText(d akte.NewDokument, text string) {
 	w.T.Helper()
-	f, err := w.Spool.Take(w.T.Context(), strings.NewReader(text), 0)
-	w.Must(err)
-	defer f.Remove()
-	w.Must(w.Blobs.Store(w.T.Context(), w.System(), []*blob.File{f}, func(tx pgx.Tx, staged []blob.Staged) error {
+	w.Keep(w.System(), []string{text}, func(tx pgx.Tx, files []akte.NewFile) error {
 		err := w.Akten.ReplaceRendition(w.T.Context(), tx, w.System(), w.Now(), akte.NewRendition{
 			ID: uuid.Must(uuid.NewV7()), VersionID: d.VersionID, Kind: akte.Text, Tool: "test", ToolVersion: "1",
-			Files: []akte.NewFile{{Blob: staged[0].ID, Name: "text.txt", MediaType: "text/plain"}},
+			Files: files,
 		})
 		if err != nil {
 			return err
 		}
 		return w.Akten.SetExtraction(w.T.Context(), tx, w.System(), w.Now(), d.ID, d.VersionID, akte.ExtractionDone, "")
-	}))
+	})
 }
 
 const (
@@ -192,7 +129,7 @@ const (
 func (w *World) postkorb(name string) uuid.UUID {
 	w.T.Helper()
 	id := uuid.Must(uuid.NewV7())
-	w.Tx(w.T, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		if _, err := tx.Exec(w.T.Context(), sqlPostkorb, id, name, w.Bauordnung); err != nil {
 			return err
 		}
@@ -210,7 +147,7 @@ func (w *World) postkorb(name string) uuid.UUID {
 // fact as package postkorb writes them. assignee nil UUID: for all.
 func (w *World) Deliver(dokument, postkorb, assignee uuid.UUID) {
 	w.T.Helper()
-	w.Tx(w.T, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		if _, err := tx.Exec(w.T.Context(), sqlEnd, dokument, w.Now()); err != nil {
 			return err
 		}
@@ -229,7 +166,7 @@ func (w *World) Deliver(dokument, postkorb, assignee uuid.UUID) {
 // End ends all items of a Dokument.
 func (w *World) End(dokument uuid.UUID) {
 	w.T.Helper()
-	w.Tx(w.T, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		if _, err := tx.Exec(w.T.Context(), sqlEnd, dokument, w.Now()); err != nil {
 			return err
 		}
@@ -257,7 +194,7 @@ func (w *World) Ask(a access.Actor, q string) find.Page {
 func (w *World) LetterAs(a access.Actor, subject, text string) uuid.UUID {
 	w.T.Helper()
 	var d akte.NewDokument
-	w.Tx(w.T, a.Tenant, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		d = aktetest.Draft(w.T, tx, subject)
 		d.SubmittedBy = a.User
 		return w.Akten.InsertDokumente(w.T.Context(), tx, a, w.Now(), d)
