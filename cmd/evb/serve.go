@@ -90,7 +90,7 @@ func runProcess(ctx context.Context, cfg config.Config, roles app.Roles, out, er
 	}
 	a, err := app.Open(ctx, app.Options{Config: cfg, Places: places, Roles: roles, Version: readVersion().Version, Log: log, Registry: reg})
 	if err != nil {
-		return &exitError{Code: exitUnreachable, Err: err}
+		return startError(err)
 	}
 	defer a.Close()
 	err = a.Run(ctx, func(url string) error {
@@ -102,7 +102,7 @@ func runProcess(ctx context.Context, cfg config.Config, roles app.Roles, out, er
 		return err
 	})
 	if err != nil {
-		return &exitError{Code: exitUnreachable, Err: err}
+		return startError(err)
 	}
 	return nil
 }

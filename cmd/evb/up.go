@@ -113,7 +113,18 @@ func runUp(ctx context.Context, o upOptions, out, errOut io.Writer) error {
 		},
 	})
 	if err != nil {
-		return &exitError{Code: exitUnreachable, Err: err}
+		return startError(err)
 	}
 	return nil
+}
+
+// startError is why a process did not start or stay: 2 where the call or the
+// configuration is wrong, else 4.
+func startError(err error) error {
+	err = app.Explain(err)
+	var t *app.Trouble
+	if errors.As(err, &t) && t.Usage {
+		return &exitError{Code: exitUsage, Err: err}
+	}
+	return &exitError{Code: exitUnreachable, Err: err}
 }

@@ -310,7 +310,13 @@ func (a *App) search(ctx context.Context) error {
 		return fmt.Errorf("search index: %w", err)
 	}
 	a.onClose(func() { _ = a.index.Close() })
-	a.follower = indexing.New(a.db, a.index, a.blobs, indexing.Options{Node: a.o.Node, Now: a.o.Now, Log: a.log, Registerer: a.o.Registry})
+	node := a.o.Node
+	if node == "" { // the folder is ours now: its index has a lasting name
+		if node, err = nodeName(cfg.Dir); err != nil {
+			return err
+		}
+	}
+	a.follower = indexing.New(a.db, a.index, a.blobs, indexing.Options{Node: node, Now: a.o.Now, Log: a.log, Registerer: a.o.Registry})
 	a.finder = find.New(a.db, a.facts, a.index, a.follower, find.Options{Now: a.o.Now, Log: a.log})
 	return nil
 }
@@ -334,7 +340,7 @@ func (a *App) queue() error {
 		return err
 	}
 	a.facts.Attach(a.jobs)
-	return nil
+	return a.o.Registry.Register(depths{a.jobs})
 }
 
 // Kinds of the jobs that belong to no other package.

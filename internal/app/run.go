@@ -151,8 +151,13 @@ func (a *App) serve(ctx context.Context, server *web.Server, ready func(string) 
 	return nil
 }
 
+// askFor is how long a part has to answer a question after its health.
+const askFor = 3 * time.Second
+
 // health tells what runs and what is off, for /healthz.
 func (a *App) health(ctx context.Context) []web.Part {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
 	parts := []web.Part{part("postgres", a.db.Ping(ctx))}
 	_, err := a.store.Ping(ctx)
 	s3 := part("s3", err)
@@ -192,7 +197,7 @@ func join(a, b string) string {
 
 // ready is nil when requests can be served.
 func (a *App) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	if err := a.db.Ping(ctx); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -42,6 +43,14 @@ const localAdmin = "betrieb"
 func Up(ctx context.Context, o UpOptions) (err error) {
 	dir, err := filepath.Abs(o.Config.Local.Dir)
 	if err != nil {
+		return err
+	}
+	// Said before the stack comes up for nothing.
+	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Config.HTTP.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", o.Config.HTTP.Addr, err)
+	}
+	if err := probe.Close(); err != nil {
 		return err
 	}
 	local, err := StartLocal(ctx, o.Config, o.Log)
