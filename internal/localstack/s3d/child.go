@@ -25,10 +25,10 @@ const (
 	envDir      = "EVB_S3D_DIR"
 	envAddr     = "EVB_S3D_ADDR"
 	envMaxConns = "EVB_S3D_MAX_CONNECTIONS"
+	envHealth   = "EVB_S3D_HEALTH"
 
-	healthPath = "/healthz-s3d"
-	region     = "us-east-1"
-	lockWait   = 20 * time.Second
+	region   = "us-east-1"
+	lockWait = 20 * time.Second
 
 	// exitBusy is the child's exit code when another server holds the folder.
 	exitBusy = 73
@@ -118,7 +118,7 @@ func child() error {
 		MultipartMaxParts: 10000,
 		Quiet:             true,
 		KeepAlive:         true,
-		HealthPath:        healthPath,
+		HealthPath:        os.Getenv(envHealth),
 		IAMService:        accounts{creds},
 	})
 }

@@ -71,6 +71,10 @@ type Server struct {
 	creds credentialFile
 	log   *slog.Logger
 	http  *http.Client
+	// health is the path that only the children of this Server answer: whoever
+	// else listens on the address, also the server of a copy of the folder, which
+	// has the same credentials, is not taken for one.
+	health string
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the supervisor has ended
@@ -110,7 +114,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		opts: o, creds: creds, log: o.Logger,
+		opts: o, creds: creds, log: o.Logger, health: "/healthz-" + rand.Text(),
 		http: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}},
 		done: make(chan struct{}),
 	}
@@ -199,7 +203,7 @@ func (s *Server) Err() error {
 
 // Healthy asks the child's health path once.
 func (s *Server) Healthy(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+healthPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+s.health, nil)
 	if err != nil {
 		return fmt.Errorf("object storage health: %w", err)
 	}
@@ -308,7 +312,7 @@ type process struct {
 func (s *Server) spawn() (*process, error) {
 	cmd := exec.Command(s.opts.Binary, s.opts.Args...)
 	cmd.Dir = "/"
-	cmd.Env = append(childEnv(), envDir+"="+s.opts.Dir, envAddr+"="+s.addr, envMaxConns+"="+strconv.Itoa(s.opts.MaxConnections))
+	cmd.Env = append(childEnv(), envDir+"="+s.opts.Dir, envAddr+"="+s.addr, envMaxConns+"="+strconv.Itoa(s.opts.MaxConnections), envHealth+"="+s.health)
 	cmd.Env = append(cmd.Env, s.opts.Env...)
 	// Its own group: Ctrl-C goes to the parent, which stops it in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
