@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -84,7 +85,7 @@ func runProcess(ctx context.Context, cfg config.Config, roles app.Roles, out, er
 	if err != nil {
 		return err
 	}
-	places, err := app.PlacesOf(cfg)
+	places, err := app.PlacesOf(cfg, slices.Contains(roles.Queues, job.Bulk))
 	if err != nil {
 		return &exitError{Code: exitUsage, Err: err}
 	}

@@ -42,8 +42,9 @@ type Places struct {
 	Development bool
 }
 
-// PlacesOf reads the places from the configuration (production).
-func PlacesOf(cfg config.Config) (Places, error) {
+// PlacesOf reads the places from the configuration (production). Only a process
+// that removes objects (disposal) reads the credential for it.
+func PlacesOf(cfg config.Config, disposal bool) (Places, error) {
 	var p Places
 	var err error
 	if p.DSN, err = cfg.Postgres.ConnString(); err != nil {
@@ -52,7 +53,7 @@ func PlacesOf(cfg config.Config) (Places, error) {
 	if p.S3, err = s3Config(cfg.S3, cfg.S3.AccessKey, cfg.S3.SecretKeyFile); err != nil {
 		return p, err
 	}
-	if cfg.S3.BypassAccessKey != "" {
+	if disposal && cfg.S3.BypassAccessKey != "" {
 		p.Disposal = p.S3
 		secret, err := config.ReadSecret(cfg.S3.BypassSecretKeyFile)
 		if err != nil {

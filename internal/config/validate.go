@@ -63,7 +63,7 @@ func (c Config) Check(use Use) []Problem {
 	k.postgres(c.Postgres, use)
 	k.s3(c.S3, use)
 	k.tsa(c.TSA, use)
-	k.http(c.HTTP)
+	k.http(c.HTTP, use)
 	k.intake(c.Intake)
 	k.work(c.Work)
 	k.search(c, use)
@@ -165,8 +165,13 @@ func (k *checker) postgres(c Postgres, use Use) {
 				"Form: postgres://evb_app@rechner:5432/evb?sslmode=verify-full.", "Form: postgres://evb_app@host:5432/evb?sslmode=verify-full.")
 		}
 	}
-	k.secret("postgres.password_file", c.PasswordFile)
-	k.secret("postgres.owner_password_file", c.OwnerPasswordFile)
+	// A process is given the secrets that it uses and no others.
+	if use != UseMigrate {
+		k.secret("postgres.password_file", c.PasswordFile)
+	}
+	if use == UseMigrate || use == UseAll {
+		k.secret("postgres.owner_password_file", c.OwnerPasswordFile)
+	}
 	k.atLeast("postgres.max_conns", int64(c.MaxConns), 2)
 	k.span("postgres.connect_timeout", c.ConnectTimeout, 100*time.Millisecond)
 	k.span("postgres.idle_in_transaction_timeout", c.IdleInTransactionTimeout, time.Second)
@@ -200,8 +205,13 @@ func (k *checker) s3(c S3, use Use) {
 		k.add("malformed", "s3.bucket", fmt.Sprintf("„%s“ ist kein Bucket-Name.", c.Bucket), fmt.Sprintf("%q is no name of a bucket.", c.Bucket),
 			"3 bis 63 Zeichen aus a-z, 0-9, Punkt und Bindestrich.", "3 to 63 characters of a-z, 0-9, dot and hyphen.")
 	}
-	k.secret("s3.secret_key_file", c.SecretKeyFile)
-	k.secret("s3.bypass_secret_key_file", c.BypassSecretKeyFile)
+	if use == UseServe || use == UseWork || use == UseAll {
+		k.secret("s3.secret_key_file", c.SecretKeyFile)
+		k.readable("s3.ca_file", c.CAFile)
+	}
+	if use == UseWork || use == UseAll {
+		k.secret("s3.bypass_secret_key_file", c.BypassSecretKeyFile)
+	}
 	if (c.BypassAccessKey == "") != (c.BypassSecretKeyFile == "") {
 		k.add("incomplete", "s3.bypass_access_key", "Schlüssel und Geheimnis gehören zusammen.", "Key and secret belong together.",
 			"Setzen Sie beide oder keines von s3.bypass_access_key und s3.bypass_secret_key_file.", "Set both or none of s3.bypass_access_key and s3.bypass_secret_key_file.")
@@ -210,7 +220,6 @@ func (k *checker) s3(c S3, use Use) {
 		k.warn("same-credential", "s3.bypass_access_key", "Der Zugang zum Löschen ist derselbe wie der tägliche.", "The credential for deleting is the daily one.",
 			"Legen Sie einen eigenen Zugang an.", "Make a credential of its own.")
 	}
-	k.readable("s3.ca_file", c.CAFile)
 	k.span("s3.timeout", c.Timeout, time.Second)
 	k.atLeast("s3.max_idle_conns", int64(c.MaxIdleConns), 1)
 }
@@ -225,9 +234,11 @@ func (k *checker) tsa(c TSA, use Use) {
 	for i, u := range c.URLs {
 		k.address(fmt.Sprintf("tsa.urls[%d]", i), u, fmt.Sprintf("„%s“ ist keine Adresse.", u), fmt.Sprintf("%q is no address.", u), "http", "https")
 	}
-	k.readable("tsa.trust_file", c.TrustFile)
-	k.readable("tsa.ca_file", c.CAFile)
-	k.secret("tsa.password_file", c.PasswordFile)
+	if use == UseServe || use == UseWork || use == UseAll {
+		k.readable("tsa.trust_file", c.TrustFile)
+		k.readable("tsa.ca_file", c.CAFile)
+		k.secret("tsa.password_file", c.PasswordFile)
+	}
 	if (c.Username == "") != (c.PasswordFile == "") {
 		k.add("incomplete", "tsa.username", "Name und Kennwort gehören zusammen.", "Name and password belong together.",
 			"Setzen Sie beide oder keines von tsa.username und tsa.password_file.", "Set both or none of tsa.username and tsa.password_file.")
@@ -239,7 +250,7 @@ func (k *checker) tsa(c TSA, use Use) {
 	k.span("tsa.timeout", c.Timeout, time.Second)
 }
 
-func (k *checker) http(c HTTP) {
+func (k *checker) http(c HTTP, use Use) {
 	if _, port, err := net.SplitHostPort(c.Addr); err != nil || !validPort(port) {
 		k.add("malformed", "http.addr", fmt.Sprintf("„%s“ ist keine Adresse zum Lauschen.", c.Addr), fmt.Sprintf("%q is no address to listen on.", c.Addr),
 			"Form: 127.0.0.1:8080; Port 0 nimmt einen freien.", "Form: 127.0.0.1:8080; port 0 takes a free one.")
@@ -255,8 +266,10 @@ func (k *checker) http(c HTTP) {
 		k.add("incomplete", "http.tls_cert_file", "Zertifikat und Schlüssel gehören zusammen.", "Certificate and key belong together.",
 			"Setzen Sie beide oder keines von http.tls_cert_file und http.tls_key_file.", "Set both or none of http.tls_cert_file and http.tls_key_file.")
 	}
-	k.readable("http.tls_cert_file", c.TLSCertFile)
-	k.readable("http.tls_key_file", c.TLSKeyFile)
+	if use == UseServe || use == UseUp || use == UseAll {
+		k.readable("http.tls_cert_file", c.TLSCertFile)
+		k.readable("http.tls_key_file", c.TLSKeyFile)
+	}
 	for i, p := range c.TrustedProxies {
 		if _, err := ParseNetwork(p); err != nil {
 			k.add("malformed", fmt.Sprintf("http.trusted_proxies[%d]", i), fmt.Sprintf("„%s“ ist weder Adresse noch Netz.", p), fmt.Sprintf("%q is neither address nor network.", p),
