@@ -100,7 +100,11 @@ func (s *Service) read(ctx context.Context, a access.Actor, t task) (more bool, 
 	if len(done) > len(o.places) {
 		done = done[:len(o.places)]
 	}
-	results, err := s.pages(ctx, o, len(done), started)
+	patterns, err := s.patterns(ctx, a)
+	if err != nil {
+		return false, err
+	}
+	results, err := s.pages(ctx, o, len(done), started, patterns)
 	defer func() {
 		for _, r := range results {
 			if r.image != nil {
@@ -115,7 +119,7 @@ func (s *Service) read(ctx context.Context, a access.Actor, t task) (more bool, 
 	if len(all) < len(o.places) {
 		return true, s.keep(ctx, a, t, source, all, len(done))
 	}
-	return false, s.finish(ctx, a, t, source, o, all, time.Since(started))
+	return false, s.finish(ctx, a, t, source, o, all, patterns, time.Since(started))
 }
 
 func keptPages(ctx context.Context, q postgres.Querier, version uuid.UUID) ([]pageResult, error) {
@@ -230,7 +234,7 @@ func (s *Service) open(ctx context.Context, a access.Actor, files []akte.Primary
 
 // pages reads pages behind the first done ones until the slice is full. The
 // results are without a gap. A page at fault is a result with a Problem.
-func (s *Service) pages(ctx context.Context, o *original, done int, started time.Time) ([]pageResult, error) {
+func (s *Service) pages(ctx context.Context, o *original, done int, started time.Time, patterns []akte.Pattern) ([]pageResult, error) {
 	todo := o.places[done:]
 	if len(todo) > s.o.SlicePages {
 		todo = todo[:s.o.SlicePages]
@@ -244,7 +248,7 @@ func (s *Service) pages(ctx context.Context, o *original, done int, started time
 			break
 		}
 		n++
-		g.Go(func() error { return s.page(gctx, p, &results[i]) })
+		g.Go(func() error { return s.page(gctx, p, &results[i], patterns) })
 	}
 	err := g.Wait()
 	return results[:n], err
@@ -254,13 +258,16 @@ func (s *Service) pages(ctx context.Context, o *original, done int, started time
 // reads one, PDFium draws the next.
 const parallel = 2
 
-func (s *Service) page(ctx context.Context, p place, r *pageResult) error {
+func (s *Service) page(ctx context.Context, p place, r *pageResult, patterns []akte.Pattern) error {
 	if p.src.Path == "" {
 		r.Text, r.Confidence, r.Tool = p.text, 100, "evb"
 		return nil
 	}
 	defer s.observe(time.Now())
 	t, err := s.engine.Text(ctx, p.src, p.page)
+	if err == nil {
+		err = s.reread(ctx, p, &t, patterns)
+	}
 	switch code := media.CodeOf(err); {
 	case err == nil:
 		r.Text, r.OCR, r.Confidence, r.Tool, r.Width, r.Height = clean(t.Text), t.OCR, t.Confidence, t.Tool, t.WidthPoints, t.HeightPoints
@@ -368,15 +375,11 @@ func (s *Service) replaceImages(ctx context.Context, tx pgx.Tx, a access.Actor, 
 }
 
 // finish writes everything about a version in one transaction (step 4).
-func (s *Service) finish(ctx context.Context, a access.Actor, t task, source akte.Rendition, o *original, all []pageResult, took time.Duration) error {
+func (s *Service) finish(ctx context.Context, a access.Actor, t task, source akte.Rendition, o *original, all []pageResult, patterns []akte.Pattern, took time.Duration) error {
 	if len(all) > 0 && !anyReadable(all) {
 		return &media.Error{Code: all[0].Problem, Page: 1}
 	}
 	text, words, facts := assemble(all, o.findings)
-	patterns, err := s.patterns(ctx, a)
-	if err != nil {
-		return err
-	}
 	found := recognise(text, facts, patterns)
 	files, place := imageFiles(all)
 	textAt, wordsAt := -1, -1
@@ -415,7 +418,7 @@ func (s *Service) finish(ctx context.Context, a access.Actor, t task, source akt
 		reason = CodeNoPages
 	}
 	tool := toolOf(all)
-	err = s.store(ctx, a, files, func(tx pgx.Tx, staged []blob.Staged) error {
+	err := s.store(ctx, a, files, func(tx pgx.Tx, staged []blob.Staged) error {
 		at := s.now()
 		if err := s.replaceImages(ctx, tx, a, at, t, source, all, place, staged); err != nil {
 			return err
