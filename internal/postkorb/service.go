@@ -117,6 +117,7 @@ const sqlPostkorb = `
 
 const (
 	sqlByName     = sqlPostkorb + ` AND p.name = $1`
+	sqlByNames    = sqlPostkorb + ` AND p.name = ANY ($1)`
 	sqlByID       = sqlPostkorb + ` AND p.id = $1`
 	sqlOfUnit     = sqlPostkorb + ` AND p.unit_id = $1 AND p.kind IN ('group', 'office', 'clearing') ORDER BY p.kind = 'clearing', p.created_at, p.id LIMIT 1`
 	sqlOfUser     = sqlPostkorb + ` AND p.user_id = $1 ORDER BY p.created_at, p.id LIMIT 1`
@@ -129,6 +130,15 @@ const (
 // holds for ByID, OfUnit, OfUser and CentralClearing.
 func ByName(ctx context.Context, q postgres.Querier, name string) (Postkorb, error) {
 	return onePostkorb(ctx, q, sqlByName, name)
+}
+
+// ByNames finds those of the named Postkörbe that are there and not closed.
+func ByNames(ctx context.Context, q postgres.Querier, names []string) ([]Postkorb, error) {
+	rows, err := q.Query(ctx, sqlByNames, names)
+	if err != nil {
+		return nil, fmt.Errorf("postkörbe: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Postkorb])
 }
 
 // ByID finds a Postkorb by its id.

@@ -58,6 +58,17 @@ func Rules(ctx context.Context, q postgres.Querier) (RuleSet, error) {
 	return r, err
 }
 
+// postkoerbe are the names the rules speak of, each once.
+func (r RuleSet) postkoerbe() []string {
+	var out []string
+	for _, p := range r.Phrases {
+		if !slices.Contains(out, p.Postkorb) {
+			out = append(out, p.Postkorb)
+		}
+	}
+	return out
+}
+
 // EnsureRules makes r the rule set in force, in the caller's transaction. When
 // the one in force says the same, nothing happens. The version is the next one,
 // whatever r says. The Postkörbe must be there.

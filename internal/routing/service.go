@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -382,23 +383,24 @@ func (s *Service) tables(ctx context.Context, q postgres.Querier, f Facts) (t Ta
 	}
 	t.Clearing = Desk{ID: central.ID, Name: central.Name}
 	t.Desks, t.OfUnit = map[string]Desk{}, map[uuid.UUID]Desk{}
-	for _, p := range t.Rules.Phrases {
-		if _, ok := t.Desks[p.Postkorb]; ok {
-			continue
-		}
-		k, err := postkorb.ByName(ctx, q, p.Postkorb)
-		if err != nil {
-			return t, err
-		}
+	// A Postkorb that was closed since the rules were written is none of them:
+	// its letters go to clearing, those of the others where they belong.
+	desks, err := postkorb.ByNames(ctx, q, t.Rules.postkoerbe())
+	if err != nil {
+		return t, err
+	}
+	for _, k := range desks {
 		d := Desk{ID: k.ID, Name: k.Name}
 		if k.UnitID != nil {
 			d.Unit = *k.UnitID
+		}
+		if d.Unit != uuid.Nil && slices.Contains(t.Rules.Heads, d.Name) {
 			err := q.QueryRow(ctx, sqlUnitHeads, d.Unit, s.now()).Scan(&d.Head)
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 				return t, fmt.Errorf("head of a unit: %w", err)
 			}
 		}
-		t.Desks[p.Postkorb] = d
+		t.Desks[d.Name] = d
 	}
 	units := map[uuid.UUID]bool{}
 	for _, n := range f.Barcodes {
@@ -418,7 +420,7 @@ func (s *Service) tables(ctx context.Context, q postgres.Querier, f Facts) (t Ta
 			continue
 		}
 		k, err := postkorb.OfUnit(ctx, q, unit)
-		if fault.KindOf(err) == fault.NotFound {
+		if fault.Is(err, "postkorb-unknown") {
 			continue // Judge says so
 		}
 		if err != nil {
