@@ -100,6 +100,10 @@ func sniff(f *os.File, p *Probe, ending string) (header int, err error) {
 	p.MediaType, _, _ = mime.ParseMediaType(m.String())
 	header = bytes.Index(head[:min(1024, n)], []byte("%PDF-"))
 	switch {
+	case ending == ".eml" && mailHead.Match(head):
+		// What a mail carries may look like anything; its head decides.
+		p.Kind, p.MediaType = KindMail, "message/rfc822"
+		return 0, nil
 	case header >= 0:
 		p.Kind, p.MediaType = KindPDF, "application/pdf"
 		return header, nil
@@ -109,11 +113,7 @@ func sniff(f *os.File, p *Probe, ending string) (header int, err error) {
 		return 0, nil
 	}
 	p.Kind = kindOf(m)
-	switch {
-	case ending == ".eml" && mailHead.Match(head):
-		// What a mail carries may look like anything; its head decides.
-		p.Kind, p.MediaType = KindMail, "message/rfc822"
-	case p.MediaType == "application/x-ole-storage" && oleTypes[ending] != "":
+	if p.MediaType == "application/x-ole-storage" && oleTypes[ending] != "" {
 		// The old formats of Office are one container; the name says which.
 		p.Kind, p.MediaType = KindOffice, oleTypes[ending]
 	}
