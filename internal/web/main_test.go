@@ -2,7 +2,6 @@ package web_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,33 +22,20 @@ import (
 	"evb/internal/audit"
 	"evb/internal/export"
 	"evb/internal/extract"
+	"evb/internal/extract/extracttest"
 	"evb/internal/indexing/indextest"
 	"evb/internal/intake"
-	"evb/internal/job"
 	"evb/internal/lists"
-	"evb/internal/media"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
 	"evb/internal/scan"
 	"evb/internal/web"
-	"evb/storage/s3"
+	"evb/internal/worldtest"
 )
 
-// The test binary is its own S3 server (indextest) and its own reader of PDFs.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == media.ChildCommand {
-		os.Exit(media.ChildMain(os.Args[2:], os.Stdin, os.Stdout))
-	}
-	dir, err := os.MkdirTemp("", "evb-web-test-")
-	if err != nil {
-		panic(err)
-	}
-	if err := os.Setenv("EVB_WEB_TEST_CACHE", dir); err != nil {
-		panic(err)
-	}
-	indextest.Main(m)
-}
+func TestMain(m *testing.M) { worldtest.Main(m, mediatest.Child) }
 
 // world is the small town with all services behind a real HTTP server.
 type world struct {
@@ -62,30 +47,25 @@ type world struct {
 	reg     *prometheus.Registry
 	log     *bytes.Buffer
 	tokens  map[string]string
+	upload  string // folder of unfinished batches
 	doc     *document
 }
 
 func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 	t.Helper()
-	w := &world{World: indextest.New(t), tokens: map[string]string{}, reg: prometheus.NewRegistry(), log: &bytes.Buffer{}}
-	cfg := w.S3.Config(true)
-	store, err := s3.New(cfg)
-	w.Must(err)
-	t.Cleanup(store.CloseIdle)
-	engine, err := media.New(media.Config{CacheDir: os.Getenv("EVB_WEB_TEST_CACHE")})
-	w.Must(err)
-	t.Cleanup(func() { _ = engine.Close() })
+	w := &world{World: indextest.New(t), tokens: map[string]string{}, upload: filepath.Join(t.TempDir(), "upload"), reg: prometheus.NewRegistry(), log: &bytes.Buffer{}}
+	engine := mediatest.Engine(t)
 	in := intake.New(w.DB, w.Log, w.Akten, w.Blobs, engine, intake.Options{Now: w.Now, DigestKey: []byte("0123456789abcdef0123456789abcdef")})
-	scans, err := scan.New(w.DB, w.Log, w.Akten, w.Blobs, in, engine, scan.Options{UploadDir: filepath.Join(t.TempDir(), "upload"), Now: w.Now})
+	scans, err := scan.New(w.DB, w.Log, w.Akten, w.Blobs, in, engine, scan.Options{UploadDir: w.upload, Now: w.Now})
 	w.Must(err)
 	w.extract = extract.New(w.DB, w.Log, w.Blobs, w.Akten, engine, extract.Options{Now: w.Now})
 	w.post = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now})
-	proof := preservation.New(w.DB, w.Log, w.Akten, store, preservation.Options{Now: w.Now})
+	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
 		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
-		Audit:   audit.New(w.DB, w.Log, store, audit.Options{Now: w.Now}),
+		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),
 		Options: web.Options{Version: "test", Now: w.Now, MaxBody: 64 << 10, MaxUpload: 4 << 20},
 		Log:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registry: w.reg,
 	}
@@ -280,18 +260,14 @@ func (w *world) submit(who access.Actor, metadata, text string) (id string) {
 
 func (w *world) read(version string) {
 	w.T.Helper()
-	for _, d := range w.extract.Jobs() {
-		if d.Kind == extract.Text {
-			w.Must(d.Run(context.Background(), job.Job{Tenant: pgtest.Stadt, Subject: uuid.MustParse(version), Attempt: 1}))
-		}
-	}
+	w.Must(extracttest.Run(w.T.Context(), w.extract, extract.Text, uuid.MustParse(version)))
 	w.Sync()
 }
 
 // deliver puts a Dokument on the desk of FB61, by the real use case.
 func (w *world) deliver(dokument string) (item string) {
 	w.T.Helper()
-	w.Tx(w.T, pgtest.Stadt, func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		id, err := w.post.Deliver(w.T.Context(), tx, w.System(), w.Now(), postkorb.Delivery{
 			Record: uuid.MustParse(dokument), Postkorb: w.Desk, Why: postkorb.Why{Code: "why-by-hand", Params: map[string]string{"person": "Test"}},
 		})

@@ -7,14 +7,15 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -22,6 +23,7 @@ import (
 	"evb/internal/akte/aktetest"
 	"evb/internal/org"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/sharedtest"
 )
 
 func TestEveryAddressOfTheAPIWantsSomebodySignedIn(t *testing.T) {
@@ -267,7 +269,7 @@ func TestAnInterruptedUploadGoesOnWhereItStopped(t *testing.T) {
 	}
 	// The line breaks in the middle of the first piece.
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.server.URL+path, io.MultiReader(bytes.NewReader(stream[:half]), cancelling{cancel}))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, w.server.URL+path, io.MultiReader(bytes.NewReader(stream[:half]), cancelling{w.uploaded, cancel}))
 	w.Must(err)
 	r.ContentLength = int64(len(stream))
 	r.Header.Set("Authorization", "Bearer "+w.token(scanner))
@@ -277,18 +279,12 @@ func TestAnInterruptedUploadGoesOnWhereItStopped(t *testing.T) {
 		t.Fatalf("the broken piece was answered: %d", resp.StatusCode)
 	}
 	var offset int
-	for range 6000 {
+	sharedtest.Eventually(t, "what came of the broken piece", func() bool {
 		h := w.call(scanner, "HEAD", path, nil).want(200)
 		_, err = fmt.Sscan(h.Header.Get("Upload-Offset"), &offset)
 		w.Must(err)
-		if offset > 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if offset == 0 {
-		t.Error("nothing of the broken piece was kept")
-	}
+		return offset > 0
+	})
 	w.call(scanner, "POST", "/api/v1/batches/"+book.text("id")+"/submit", nil).want(409, "batch-incomplete")
 	wrong := w.call(scanner, "PUT", path, stream[half+7:], piece(half+7, len(stream)))
 	if wrong.Status != 409 || wrong.Header.Get("Upload-Offset") != fmt.Sprint(offset) {
@@ -311,13 +307,31 @@ func TestAnInterruptedUploadGoesOnWhereItStopped(t *testing.T) {
 	w.call(w.Meier, "HEAD", path, nil).want(404)
 }
 
-// cancelling breaks the connection when it is read.
-type cancelling struct{ cancel context.CancelFunc }
+// cancelling breaks the connection when it is read and something of what was
+// sent before has arrived.
+type cancelling struct {
+	arrived func() bool
+	cancel  context.CancelFunc
+}
 
 func (c cancelling) Read([]byte) (int, error) {
-	time.Sleep(300 * time.Millisecond) // what was sent before arrives
+	err := sharedtest.Await("bytes in the upload folder", c.arrived)
 	c.cancel()
-	return 0, io.ErrUnexpectedEOF
+	return 0, errors.Join(err, io.ErrUnexpectedEOF)
+}
+
+// uploaded says whether the upload folder holds any bytes of a file.
+func (w *world) uploaded() (some bool) {
+	_ = filepath.WalkDir(w.upload, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil // it may go while it is looked at
+		}
+		if info, err := e.Info(); err == nil && info.Size() > 0 {
+			some = true
+		}
+		return nil
+	})
+	return some
 }
 
 // scanner is a scan operator of the whole tenant.
