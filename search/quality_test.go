@@ -14,26 +14,9 @@ import (
 	_ "github.com/blevesearch/bleve/v2/analysis/lang/de"
 	"github.com/blevesearch/bleve/v2/search/query"
 
+	"evb/internal/sharedtest"
 	"evb/search"
 )
-
-// shared is a file of the foreign data, or "" if it is not there, which is an
-// error where tests must be complete.
-func shared(t *testing.T, name string) string {
-	t.Helper()
-	dir := os.Getenv("EVB_SHARED")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared")
-	}
-	p := filepath.Join(dir, filepath.FromSlash(name))
-	if _, err := os.Stat(p); err != nil {
-		if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
-			t.Fatalf("%s is needed: %v", name, err)
-		}
-		t.Skipf("%s is not there (EVB_SHARED)", name)
-	}
-	return p
-}
 
 type judged struct {
 	Kind string   `json:"kind"`
@@ -55,7 +38,7 @@ func corpus(t *testing.T) (laws []law, queries []judged) {
 	if os.Getenv("EVB_SEARCH_FULL") != "" {
 		every = 1
 	}
-	f, err := os.Open(shared(t, "data/corpus-de/queries-dev.jsonl"))
+	f, err := os.Open(sharedtest.Path(t, "data/corpus-de/queries-dev.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +59,7 @@ func corpus(t *testing.T) (laws []law, queries []judged) {
 			keep[r] = true
 		}
 	}
-	g, err := os.Open(shared(t, "data/corpus-de/laws.jsonl.gz"))
+	g, err := os.Open(sharedtest.Path(t, "data/corpus-de/laws.jsonl.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,8 +119,11 @@ func Dir(t testing.TB) string { t.Helper(); return Path(t) }
 func Path(t testing.TB, elems ...string) string {
 	t.Helper()
 	dir := os.Getenv("EVB_SHARED")
-	if dir == "" {
+	switch {
+	case dir == "":
 		dir = filepath.Join(Root(), "..", "shared")
+	case !filepath.IsAbs(dir): // each test runs in a folder of its own
+		dir = filepath.Join(Root(), dir)
 	}
 	p := filepath.Join(append([]string{dir}, elems...)...)
 	if _, err := os.Stat(p); err != nil {

@@ -11,14 +11,15 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"evb/internal/sharedtest"
 	"evb/signature/cms"
 	"evb/signature/digest"
 	"evb/signature/ers"
 	"evb/signature/hashtree"
 	"evb/signature/tsatest"
 	"evb/signature/tsp"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // oracle is the independent verifier and maker of evidence records, a Java
@@ -41,23 +42,7 @@ func TestMain(m *testing.M) {
 // in CI it fails.
 func findOracle(t *testing.T) *oracle {
 	t.Helper()
-	shared := os.Getenv("EVB_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	script, err := filepath.Abs(filepath.Join(shared, "tools", "ers-oracle", "ers-oracle.sh"))
-	if err == nil {
-		_, err = os.Stat(script)
-	}
-	if err == nil {
-		_, err = exec.LookPath("javac")
-	}
-	if err != nil {
-		if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
-			t.Fatalf("the independent verifier is missing: %v", err)
-		}
-		t.Skipf("no second opinion here: %v", err)
-	}
+	script := sharedtest.Oracle(t)
 	classes, err := oracleOnce()
 	if err != nil {
 		t.Fatal(err)
@@ -304,13 +289,7 @@ func TestAnotherImplementationAcceptsOurRecords(t *testing.T) {
 
 // OpenSSL checks each token as it stands in the record.
 func TestOpenSSLAcceptsTheTokensOfOurRecords(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no openssl here")
-	}
+	openssl := sharedtest.Program(t, "openssl", "openssl")
 	tsa := tsatest.New(t, tsatest.Options{})
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "ca.pem"), tsa.PEM())

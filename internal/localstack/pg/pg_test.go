@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"evb/internal/sharedtest"
 )
 
 // TestMain doubles as a program that owns a cluster, for the tests that kill
@@ -39,12 +41,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// installed gives up a test where no Postgres is; in CI that is a failure.
+// installed ends a test where no Postgres is.
 func installed(t *testing.T) Binaries {
 	t.Helper()
 	bin, err := Find(t.Context(), Options{Dir: t.TempDir()})
-	if errors.Is(err, ErrNoPrograms) && os.Getenv("CI") == "" {
-		t.Skip(err)
+	if errors.Is(err, ErrNoPrograms) {
+		sharedtest.Missing(t, "Postgres (package postgresql)", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -107,21 +109,6 @@ func must(t *testing.T, dsn, sql string) string {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return out
-}
-
-// eventually waits for a condition, on a ticker, at most d.
-func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(d)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("not within %s: %s", d, what)
-		}
-	}
 }
 
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
@@ -241,7 +228,7 @@ func TestKilledPostmasterComesBackOnItsOwn(t *testing.T) {
 		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "a new postmaster", func() bool { return s.Restarts() == i+1 })
+		sharedtest.Eventually(t, "a new postmaster", func() bool { return s.Restarts() == i+1 })
 		if s.Pid() == old || s.Pid() == 0 {
 			t.Errorf("pid %d after %d", s.Pid(), old)
 		}
@@ -283,7 +270,7 @@ func TestOrphanOfAnEarlierRunIsStopped(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- orphan.Wait() }()
-	eventually(t, 30*time.Second, "the orphan answers", func() bool {
+	sharedtest.Eventually(t, "the orphan answers", func() bool {
 		_, err := exec1(t, s.SuperDSN(), `SELECT 'up'`)
 		return err == nil
 	})
@@ -368,7 +355,7 @@ func TestPostgresEndsWhenItsOwnerIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, 30*time.Second, "the postmaster ends", func() bool { return gone(pid) })
+	sharedtest.Eventually(t, "the postmaster ends", func() bool { return gone(pid) })
 	s := start(t, Options{Dir: dir})
 	must(t, s.SuperDSN(), `SELECT 'up'`)
 }
@@ -414,7 +401,7 @@ func TestOrdinaryUserRunsTheClusterItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, 30*time.Second, "the postmaster ends", func() bool { return gone(pid) })
+	sharedtest.Eventually(t, "the postmaster ends", func() bool { return gone(pid) })
 }
 
 func TestDeepFolderGetsAShortSocket(t *testing.T) {

@@ -12,14 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"evb/internal/sharedtest"
 	"evb/storage"
 )
 
-// mount mounts an ext4 image through a loop device until the test ends. It
-// reports false, and says why, where this machine has none or may not.
-func mount(t *testing.T, image, at string) (umount func(), ok bool) {
+// mount mounts an ext4 image through a loop device until the test ends. Where
+// the kernel has no loop devices for this user, the test cannot be run.
+func mount(t *testing.T, image, at string) {
 	t.Helper()
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		t.Fatal(err)
@@ -27,19 +26,18 @@ func mount(t *testing.T, image, at string) (umount func(), ok bool) {
 	// No commit by the clock: only what was synced reaches the image.
 	out, err := exec.Command("mount", "-t", "ext4", "-o", "loop,commit=600", image, at).CombinedOutput()
 	if err != nil {
-		t.Logf("NOT TESTED: no loop device can be mounted here: %v: %s", err, out)
-		return nil, false
+		if loop, e := os.OpenFile("/dev/loop-control", os.O_RDWR, 0); e != nil {
+			sharedtest.Unable(t, "no loop devices for this user", e)
+		} else {
+			_ = loop.Close()
+		}
+		t.Fatalf("mount: %v: %s", err, out)
 	}
-	var once sync.Once
-	umount = func() {
-		once.Do(func() {
-			if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
-				t.Errorf("umount: %v: %s", err, out)
-			}
-		})
-	}
-	t.Cleanup(umount)
-	return umount, true
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
 }
 
 func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
@@ -53,14 +51,11 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	}
 	// Blocks of 4 KiB, as on every disk of some size: ext4 keeps the attributes
 	// of a file in one block, and a bucket's policy does not fit into 1 KiB.
-	if out, err := exec.Command("mkfs.ext4", "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image).CombinedOutput(); err != nil {
-		t.Logf("NOT TESTED: no mkfs.ext4 here: %v: %s", err, out)
-		return
+	if out, err := exec.Command(sharedtest.Program(t, "mkfs.ext4", "e2fsprogs"), "-q", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v: %s", err, out)
 	}
 	before := filepath.Join(tmp, "before")
-	if _, ok := mount(t, image, before); !ok {
-		return
-	}
+	mount(t, image, before)
 	srv := start(t, filepath.Join(before, "s3"))
 	defer stop(t, srv) // before the image is unmounted
 	cfg := srv.Config(false)
@@ -103,7 +98,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "200 objects", func() bool { mu.Lock(); defer mu.Unlock(); return len(all) >= 200 })
+	sharedtest.Eventually(t, "200 objects", func() bool { mu.Lock(); defer mu.Unlock(); return len(all) >= 200 })
 	// The server stands still while the image is copied, so the copy is what
 	// a disk would hold at that moment.
 	if err := syscall.Kill(srv.Pid(), syscall.SIGSTOP); err != nil {
@@ -127,9 +122,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	stop(t, srv)
 
 	at := filepath.Join(tmp, "after")
-	if _, ok := mount(t, after, at); !ok {
-		t.Fatal("the copy cannot be mounted")
-	}
+	mount(t, after, at)
 	if b, err := os.ReadFile(filepath.Join(at, "control")); err == nil && len(b) == 20_000 {
 		t.Error("the copy holds what was never synced: this test proves nothing")
 	}
@@ -147,19 +140,10 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestFullDiskIsReportedAndHeals(t *testing.T) {
-	at := filepath.Join(t.TempDir(), "small")
-	if err := os.Mkdir(at, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size=8m"); err != nil {
-		t.Logf("NOT TESTED: no tmpfs can be mounted here: %v", err)
+	at, ok := sharedtest.SmallDisk(t, "8m")
+	if !ok {
 		return
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(at, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
 	srv := start(t, filepath.Join(at, "s3"))
 	defer stop(t, srv)
 	store := newStore(t, srv.Config(true))

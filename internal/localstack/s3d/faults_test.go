@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"evb/internal/sharedtest"
 	"evb/storage"
 	"evb/storage/layout"
 	"evb/storage/s3"
@@ -349,16 +350,16 @@ func TestKilledAtRandomWhilePutting(t *testing.T) {
 	}
 	for range 5 {
 		goal := count() + 30
-		waitFor(t, "30 more objects", func() bool { return count() >= goal })
+		sharedtest.Eventually(t, "30 more objects", func() bool { return count() >= goal })
 		pid := srv.Pid()
 		if pid == 0 {
 			continue
 		}
 		_ = syscall.Kill(pid, syscall.SIGKILL)
-		waitFor(t, "another child", func() bool { p := srv.Pid(); return p != 0 && p != pid })
+		sharedtest.Eventually(t, "another child", func() bool { p := srv.Pid(); return p != 0 && p != pid })
 	}
 	goal := count() + 30
-	waitFor(t, "30 more objects", func() bool { return count() >= goal })
+	sharedtest.Eventually(t, "30 more objects", func() bool { return count() >= goal })
 	cancel()
 	wg.Wait()
 	t.Logf("%d objects acknowledged over 5 kills", len(all))
@@ -367,22 +368,6 @@ func TestKilledAtRandomWhilePutting(t *testing.T) {
 		info, err := store.Stat(t.Context(), a.key)
 		if err != nil || info.Lock.Mode != storage.LockGovernance {
 			t.Errorf("%s: lock %+v, %v", a.key, info.Lock, err)
-		}
-	}
-}
-
-// waitFor polls until ok or half a minute is over.
-func waitFor(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
-	defer limit.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-limit.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-tick.C:
 		}
 	}
 }

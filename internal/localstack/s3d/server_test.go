@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"evb/internal/localstack/s3d"
+	"evb/internal/sharedtest"
 )
 
 func alive(pid int) bool {
@@ -77,7 +78,7 @@ func TestACrashedChildComesBackOnTheSamePort(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "a new child", func() bool { return s.Pid() != pid && s.Pid() != 0 && s.Healthy(t.Context()) == nil })
+	sharedtest.Eventually(t, "a new child", func() bool { return s.Pid() != pid && s.Pid() != 0 && s.Healthy(t.Context()) == nil })
 	if s.Endpoint() != endpoint {
 		t.Error("the port changed")
 	}
@@ -166,7 +167,7 @@ func TestTheChildDiesWithItsKilledParentAndTheFolderIsFreeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	waitFor(t, "the end of the child", func() bool { return !alive(pid) })
+	sharedtest.Eventually(t, "the end of the child", func() bool { return !alive(pid) })
 	if err := start(t, d).Healthy(t.Context()); err != nil {
 		t.Error(err)
 	}
