@@ -34,6 +34,11 @@
 //  9. Settle: balanced when the book balances (checked here and by the
 //     database), else attention.
 //
+// A batch that needs attention waits for the missing file (steps 2 to 9 again)
+// or for a person, who brings it to its end with a reason (Resolve): one
+// transaction. Its stream is kept: only a logged run may destroy it, some days
+// after the quality release (decisions 4.2), and neither exists yet.
+//
 // Steps 5 to 9 are the job scan.process. It holds a lease on the batch, so that
 // two nodes do not cut the same stream, and works for a few minutes at a time.
 // A machine at fault (no storage, no Tesseract) leaves the batch in processing
