@@ -13,25 +13,20 @@ import (
 	"evb/internal/blob"
 	"evb/internal/extract"
 	"evb/internal/extract/extracttest"
-	"evb/internal/fault"
-	"evb/internal/media"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres"
+	"evb/internal/sharedtest"
 )
 
 func sharedFile(w *extracttest.World, path ...string) *blob.File {
 	w.T.Helper()
-	f, err := os.Open(extracttest.Shared(w.T, append([]string{"data", "intake"}, path...)...))
+	f, err := os.Open(sharedtest.Path(w.T, append([]string{"data", "intake"}, path...)...))
 	w.Must(err)
 	defer f.Close()
 	return w.File(path[len(path)-1], f)
 }
 
-func wantFault(t *testing.T, err error, code string) {
-	t.Helper()
-	if !fault.Is(err, code) {
-		t.Errorf("want fault %s, got %v", code, err)
-	}
-}
+var wantFault = sharedtest.WantFault
 
 func renditions(w *extracttest.World, d akte.NewDokument) map[string]akte.Rendition {
 	w.T.Helper()
@@ -49,15 +44,15 @@ func renditions(w *extracttest.World, d akte.NewDokument) map[string]akte.Rendit
 func TestTextWordsAndImagesOfABornDigitalLetter(t *testing.T) {
 	w := extracttest.New(t)
 	d := w.Insert(nil, sharedFile(w, "born-digital", "pdflatex-4-pages.pdf"))
-	_, err := w.Extract.Text(t.Context(), w.System, d.ID)
+	_, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 	wantFault(t, err, "text-not-ready")
-	_, _, _, err = w.Extract.PageImage(t.Context(), w.System, d.ID, 4)
+	_, _, _, err = w.Extract.PageImage(t.Context(), w.System(), d.ID, 4)
 	wantFault(t, err, "page-not-ready")
-	_, _, _, err = w.Extract.PageImage(t.Context(), w.System, d.ID, 5)
+	_, _, _, err = w.Extract.PageImage(t.Context(), w.System(), d.ID, 5)
 	wantFault(t, err, "page-not-found")
 
 	w.Must(w.Run(extract.Text, d.VersionID))
-	text, err := w.Extract.Text(t.Context(), w.System, d.ID)
+	text, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 	w.Must(err)
 	if len(text.Pages) != 4 || text.Facts.Quality != extract.QualityRead || text.Facts.Confidence != 100 {
 		t.Errorf("%d pages, %+v", len(text.Pages), text.Facts)
@@ -67,12 +62,12 @@ func TestTextWordsAndImagesOfABornDigitalLetter(t *testing.T) {
 			t.Errorf("page %d: %+v", i+1, p)
 		}
 	}
-	words, err := w.Extract.Words(t.Context(), w.System, d.ID, 0, 2)
+	words, err := w.Extract.Words(t.Context(), w.System(), d.ID, 0, 2)
 	w.Must(err)
 	if len(words.Words) < 5 || words.Unit != "pt" || words.Words[0].X1 <= words.Words[0].X0 {
 		t.Errorf("words: %+v", words)
 	}
-	image, mediaType, etag, err := w.Extract.PageImage(t.Context(), w.System, d.ID, 4)
+	image, mediaType, etag, err := w.Extract.PageImage(t.Context(), w.System(), d.ID, 4)
 	w.Must(err)
 	defer image.Close()
 	b, err := io.ReadAll(image)
@@ -87,13 +82,13 @@ func TestTextWordsAndImagesOfABornDigitalLetter(t *testing.T) {
 	}
 
 	// Somebody without rights finds nothing at all.
-	_, err = w.Extract.Text(t.Context(), w.Town.Nobody, d.ID)
+	_, err = w.Extract.Text(t.Context(), w.Nobody, d.ID)
 	wantFault(t, err, "not-found")
-	_, _, _, err = w.Extract.PageImage(t.Context(), w.Town.Nobody, d.ID, 1)
+	_, _, _, err = w.Extract.PageImage(t.Context(), w.Nobody, d.ID, 1)
 	wantFault(t, err, "not-found")
-	_, err = w.Extract.Words(t.Context(), w.Town.Nobody, d.ID, 0, 1)
+	_, err = w.Extract.Words(t.Context(), w.Nobody, d.ID, 0, 1)
 	wantFault(t, err, "not-found")
-	_, err = w.Extract.TextOf(t.Context(), w.System, d.ID, 2)
+	_, err = w.Extract.TextOf(t.Context(), w.System(), d.ID, 2)
 	wantFault(t, err, "version-not-found")
 
 	// Running again changes nothing; a second Dokument of the same bytes shares
@@ -120,13 +115,13 @@ func TestALongVersionIsReadInSlices(t *testing.T) {
 	if err := w.Run(extract.Text, d.VersionID); err == nil {
 		t.Fatal("the first slice is not all")
 	}
-	image, _, _, err := w.Extract.PageImage(t.Context(), w.System, d.ID, 3)
+	image, _, _, err := w.Extract.PageImage(t.Context(), w.System(), d.ID, 3)
 	w.Must(err)
 	_ = image.Close()
-	_, _, _, err = w.Extract.PageImage(t.Context(), w.System, d.ID, 4)
+	_, _, _, err = w.Extract.PageImage(t.Context(), w.System(), d.ID, 4)
 	wantFault(t, err, "page-not-ready")
 	w.Must(w.Run(extract.Text, d.VersionID))
-	text, err := w.Extract.Text(t.Context(), w.System, d.ID)
+	text, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 	w.Must(err)
 	if len(text.Pages) != 5 || text.Pages[4] != "Die Anlage.\nEnde\n" {
 		t.Errorf("%d pages, last %q", len(text.Pages), text.Pages[len(text.Pages)-1])
@@ -171,12 +166,9 @@ func TestWithoutTesseractDokumenteWaitAndThenGoOn(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// Installed: the same service on another engine.
-	engine, err := media.New(media.Config{CacheDir: extracttest.CacheDir()})
-	w.Must(err)
-	defer engine.Close()
-	w.Extract = extract.New(w.DB, w.Log, w.Blobs, w.Akten, engine, extract.Options{})
+	w.Extract = extract.New(w.DB, w.Log, w.Blobs, w.Akten, mediatest.Engine(t), extract.Options{})
 	w.Must(w.Run(extract.Text, d.VersionID))
-	got, err := w.Extract.Text(t.Context(), w.System, d.ID)
+	got, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 	w.Must(err)
 	if !strings.Contains(got.Text, "quick brown") || got.Facts.Quality == extract.QualityRead {
 		t.Errorf("%+v %q", got.Facts, got.Text)
@@ -214,7 +206,7 @@ func TestBadFilesFailWithTheirCodeAndFormatsWithoutPagesAreDone(t *testing.T) {
 		if got.Extraction != c.state || c.reason != "" && got.ExtractionReason != c.reason || c.state == akte.ExtractionFailed && got.ExtractionReason == "" {
 			t.Errorf("%v: %s %q, want %s %q", c.path, got.Extraction, got.ExtractionReason, c.state, c.reason)
 		}
-		_, err := w.Extract.Text(t.Context(), w.System, d.ID)
+		_, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 		if c.state == akte.ExtractionFailed {
 			wantFault(t, err, "text-not-available")
 		} else {

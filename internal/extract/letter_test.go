@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"evb/internal/extract"
-	"evb/internal/extract/extracttest"
+	"evb/internal/media/mediatest"
 )
 
 // The letters of testdata are what Tesseract read of the sample batches, with
@@ -18,7 +18,7 @@ import (
 func TestHeadsOfRecognisedLetters(t *testing.T) {
 	seen := 0
 	for _, id := range []string{"dev-a", "dev-b", "dev-c", "dev-d"} {
-		tr := extracttest.ReadTruth(t, id)
+		tr := mediatest.ReadTruth(t, id)
 		for _, d := range tr.Docs {
 			name := strings.TrimSuffix(filepath.Join("testdata", "letters", tr.File), "") + "-" + itoa(d.Pages[0]) + ".txt"
 			b, err := os.ReadFile(name)
@@ -36,10 +36,10 @@ func TestHeadsOfRecognisedLetters(t *testing.T) {
 			if l.Form != (d.Type == "wohngeld" || d.Type == "parkausweis" || d.Type == "kita" || d.Type == "gewerbe") {
 				t.Errorf("%s: form %v", name, l.Form)
 			}
-			if n, of := extracttest.Recall(d.Subject, l.Subject); n*10 < of*6 && !l.Form {
+			if n, of := mediatest.Recall(d.Subject, l.Subject); n*10 < of*6 && !l.Form {
 				t.Errorf("%s: subject %q, want %q", name, l.Subject, d.Subject)
 			}
-			if n, of := extracttest.Recall(d.Sender[0], strings.Join(l.Sender, " ")); n*2 < of {
+			if n, of := mediatest.Recall(d.Sender[0], strings.Join(l.Sender, " ")); n*2 < of {
 				t.Errorf("%s: sender %q, want %q", name, l.Sender, d.Sender)
 			}
 			if (len(l.Invoice) > 1) != (d.Type == "rechnung") {

@@ -1,7 +1,6 @@
 package routing_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -11,11 +10,13 @@ import (
 	"evb/internal/akte"
 	"evb/internal/extract"
 	"evb/internal/extract/extracttest"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres"
 	"evb/internal/routing"
+	"evb/internal/worldtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(extracttest.Main(m, nil)) }
+func TestMain(m *testing.M) { worldtest.Main(m, mediatest.Child) }
 
 // world is a city whose letters are read and routed.
 type world struct {
@@ -28,7 +29,7 @@ func newWorld(t testing.TB, change ...func(*extracttest.Config)) *world {
 	w := &world{World: extracttest.New(t, change...)}
 	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.Post, routing.Options{})
 	w.Tx(func(tx pgx.Tx) error {
-		_, err := w.routing.EnsureRules(t.Context(), tx, w.System, w.Town.Now(), routing.CityRules())
+		_, err := w.routing.EnsureRules(t.Context(), tx, w.System(), w.Now(), routing.CityRules())
 		return err
 	})
 	return w
@@ -36,7 +37,7 @@ func newWorld(t testing.TB, change ...func(*extracttest.Config)) *world {
 
 func (w *world) route(id uuid.UUID) routing.Decision {
 	w.T.Helper()
-	d, err := w.routing.Route(w.T.Context(), w.System, id)
+	d, err := w.routing.Route(w.T.Context(), w.System(), id)
 	w.Must(err)
 	return d
 }
@@ -44,13 +45,13 @@ func (w *world) route(id uuid.UUID) routing.Decision {
 func TestEveryLetterOfTheSampleBatchesReachesItsPostkorb(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []string{"dev-a", "dev-b", "dev-c", "dev-d"} {
-		tr := extracttest.ReadTruth(t, id)
+		tr := mediatest.ReadTruth(t, id)
 		found, all := 0, 0
 		for i, f := range w.Cut(tr) {
 			truth := tr.Docs[i]
 			d := w.Insert(nil, f)
 			w.Must(w.Run(extract.Text, d.VersionID))
-			text, err := w.Extract.Text(t.Context(), w.System, d.ID)
+			text, err := w.Extract.Text(t.Context(), w.System(), d.ID)
 			w.Must(err)
 			var want []string
 			for _, p := range tr.Pages {
@@ -58,7 +59,7 @@ func TestEveryLetterOfTheSampleBatchesReachesItsPostkorb(t *testing.T) {
 					want = append(want, p.Text...)
 				}
 			}
-			n, of := extracttest.Recall(strings.Join(want, " "), text.Text)
+			n, of := mediatest.Recall(strings.Join(want, " "), text.Text)
 			found, all = found+n, all+of
 			dec := w.route(d.ID)
 			got := w.Dokument(d.ID)
@@ -95,7 +96,7 @@ func TestADecisionIsMadeOnce(t *testing.T) {
 	done := make(chan routing.Decision, 4)
 	for range 4 {
 		go func() {
-			d, err := w.routing.Route(t.Context(), w.System, d.ID)
+			d, err := w.routing.Route(t.Context(), w.System(), d.ID)
 			if err != nil {
 				t.Error(err)
 			}
