@@ -23,8 +23,12 @@ func (s *Server) getAktenplan(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getAkten(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	f := lists.AktenFilter{Aktenzeichen: q.Get("aktenzeichen"), Subject: q.Get("subject"), Lifecycle: akte.Lifecycle(q.Get("lifecycle"))}
+	f := lists.AktenFilter{Aktenzeichen: q.Get("aktenzeichen"), Subject: q.Get("subject")}
 	var err error
+	if f.Lifecycle, err = queryOneOf(r, "lifecycle", akte.Planned, akte.Open, akte.Closed, akte.Stored, akte.Due, akte.Offered, akte.Appraised,
+		akte.Transferred, akte.Destroyed); err != nil {
+		return err
+	}
 	if f.Aktenplaneinheit, err = queryID(r, "aktenplaneinheit_id"); err != nil {
 		return err
 	}
@@ -77,19 +81,7 @@ func (s *Server) postAkte(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-func (s *Server) getAkte(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.Akte(r.Context(), actorOf(r), id)
-	return akteAnswer(w, x, err)
-}
-
-func akteAnswer(w http.ResponseWriter, x akte.Akte, err error) error {
-	if err != nil {
-		return err
-	}
+func akteAnswer(w http.ResponseWriter, x akte.Akte) error {
 	return writeVersioned(w, http.StatusOK, x.RowVersion, newAkteView(x))
 }
 
@@ -106,31 +98,12 @@ func (b patchBody) patch() akte.Patch {
 	return akte.Patch{Subject: b.Subject, Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation}
 }
 
-func (s *Server) patchAkte(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[patchBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.ChangeAkte(r.Context(), actorOf(r), id, body.patch(), version)
-	return akteAnswer(w, x, err)
+func (s *Server) changeAkte(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b patchBody) (akte.Akte, error) {
+	return s.p.Akten.ChangeAkte(ctx, a, id, b.patch(), version)
 }
 
-func (s *Server) closeAkte(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.CloseAkte(r.Context(), actorOf(r), id, body.Reason, version)
-	return akteAnswer(w, x, err)
-}
-
-func (s *Server) reopenAkte(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.ReopenAkte(r.Context(), actorOf(r), id, body.Reason, version)
-	return akteAnswer(w, x, err)
+func (s *Server) changeVorgang(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b patchBody) (akte.Vorgang, error) {
+	return s.p.Akten.ChangeVorgang(ctx, a, id, b.patch(), version)
 }
 
 func (s *Server) getAkteVorgaenge(w http.ResponseWriter, r *http.Request) error {
@@ -193,47 +166,8 @@ func (s *Server) newVorgang(w http.ResponseWriter, r *http.Request, akteID uuid.
 	})
 }
 
-func (s *Server) getVorgang(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.Vorgang(r.Context(), actorOf(r), id)
-	return vorgangAnswer(w, x, err)
-}
-
-func vorgangAnswer(w http.ResponseWriter, x akte.Vorgang, err error) error {
-	if err != nil {
-		return err
-	}
+func vorgangAnswer(w http.ResponseWriter, x akte.Vorgang) error {
 	return writeVersioned(w, http.StatusOK, x.RowVersion, newVorgangView(x))
-}
-
-func (s *Server) patchVorgang(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[patchBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.ChangeVorgang(r.Context(), actorOf(r), id, body.patch(), version)
-	return vorgangAnswer(w, x, err)
-}
-
-func (s *Server) closeVorgang(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.CloseVorgang(r.Context(), actorOf(r), id, body.Reason, version)
-	return vorgangAnswer(w, x, err)
-}
-
-func (s *Server) reopenVorgang(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	x, err := s.p.Akten.ReopenVorgang(r.Context(), actorOf(r), id, body.Reason, version)
-	return vorgangAnswer(w, x, err)
 }
 
 func (s *Server) getVorgangDokumente(w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"evb/internal/access"
 	"evb/internal/fault"
 	"evb/internal/idempotency"
 	"evb/internal/intake"
@@ -252,7 +254,11 @@ func (s *Server) getBatches(w http.ResponseWriter, r *http.Request) error {
 	}
 	var states []scan.State
 	for _, v := range r.URL.Query()["state"] {
-		states = append(states, scan.State(v))
+		state, err := oneOf("state", scan.State(v), []scan.State{scan.Receiving, scan.Processing, scan.Attention, scan.Balanced, scan.Rejected})
+		if err != nil {
+			return err
+		}
+		states = append(states, state)
 	}
 	books, err := s.p.Scan.List(r.Context(), actorOf(r), states, after, limit)
 	if err != nil {
@@ -270,7 +276,11 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := intake.QuarantineFilter{All: r.URL.Query().Get("state") == "all"}
+	state, err := queryOneOf(r, "state", "open", "all")
+	if err != nil {
+		return err
+	}
+	f := intake.QuarantineFilter{All: state == "all"}
 	if f.Batch, err = queryID(r, "batch_uuid"); err != nil {
 		return err
 	}
@@ -281,43 +291,10 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, newList(rows, newQuarantineView, next, nil))
 }
 
-func (s *Server) getQuarantined(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	q, err := s.p.Intake.QuarantineByID(r.Context(), actorOf(r), id)
-	if err != nil {
-		return err
-	}
+func quarantineAnswer(w http.ResponseWriter, q intake.Quarantine) error {
 	return writeVersioned(w, http.StatusOK, q.RowVersion, newQuarantineView(q))
 }
 
-// reasonBody is the body of acts that a person explains.
-type reasonBody struct {
-	Reason string `json:"reason,omitempty"`
-}
-
-func (s *Server) retryQuarantined(w http.ResponseWriter, r *http.Request) error {
-	id, version, _, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	q, err := s.p.Intake.Retry(r.Context(), actorOf(r), id, version)
-	if err != nil {
-		return err
-	}
-	return writeVersioned(w, http.StatusOK, q.RowVersion, newQuarantineView(q))
-}
-
-func (s *Server) releaseQuarantined(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
-	if err != nil {
-		return err
-	}
-	q, err := s.p.Intake.Release(r.Context(), actorOf(r), id, body.Reason, version)
-	if err != nil {
-		return err
-	}
-	return writeVersioned(w, http.StatusOK, q.RowVersion, newQuarantineView(q))
+func (s *Server) retryQuarantined(ctx context.Context, a access.Actor, id uuid.UUID, version int64, _ reasonBody) (intake.Quarantine, error) {
+	return s.p.Intake.Retry(ctx, a, id, version)
 }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +160,18 @@ func queryBool(r *http.Request, name string) (bool, error) {
 	return b, nil
 }
 
+// queryOneOf is a query parameter with few values; empty when absent.
+func queryOneOf[T ~string](r *http.Request, name string, values ...T) (T, error) {
+	return oneOf(name, T(r.URL.Query().Get(name)), values)
+}
+
+func oneOf[T ~string](name string, v T, values []T) (T, error) {
+	if v == "" || slices.Contains(values, v) {
+		return v, nil
+	}
+	return "", fault.New("parameter-invalid", "name", name, "value", v)
+}
+
 // queryTime reads RFC 3339, or a date as the beginning of that day in UTC.
 func queryTime(r *http.Request, name string) (time.Time, error) {
 	v := r.URL.Query().Get(name)
@@ -277,6 +290,64 @@ func idOrNil(id uuid.UUID) *uuid.UUID {
 		return nil
 	}
 	return &id
+}
+
+// change reads what every write to a known object brings: the id of the path,
+// If-Match, and the body.
+func change[T any](r *http.Request) (id uuid.UUID, version int64, body T, err error) {
+	if id, err = pathID(r); err != nil {
+		return
+	}
+	if version, err = ifMatch(r); err != nil {
+		return
+	}
+	err = decode(r, &body)
+	return
+}
+
+type handler = func(http.ResponseWriter, *http.Request) error
+
+// one answers the object that the path names.
+func one[T any](use func(context.Context, access.Actor, uuid.UUID) (T, error), answer func(http.ResponseWriter, T) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r)
+		if err != nil {
+			return err
+		}
+		x, err := use(r.Context(), actorOf(r), id)
+		if err != nil {
+			return err
+		}
+		return answer(w, x)
+	}
+}
+
+// changed answers a write to the object that the path names: the object as it
+// is then.
+func changed[B, T any](use func(ctx context.Context, a access.Actor, id uuid.UUID, version int64, body B) (T, error), answer func(http.ResponseWriter, T) error) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, version, body, err := change[B](r)
+		if err != nil {
+			return err
+		}
+		x, err := use(r.Context(), actorOf(r), id, version, body)
+		if err != nil {
+			return err
+		}
+		return answer(w, x)
+	}
+}
+
+// reasonBody is the body of acts that a person explains.
+type reasonBody struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// explained is changed for acts that take a reason and nothing else.
+func explained[T any](use func(ctx context.Context, a access.Actor, id uuid.UUID, reason string, version int64) (T, error), answer func(http.ResponseWriter, T) error) handler {
+	return changed(func(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b reasonBody) (T, error) {
+		return use(ctx, a, id, b.Reason, version)
+	}, answer)
 }
 
 // idOf is the id of an optional field; the nil UUID for an absent one.

@@ -224,11 +224,7 @@ func (s *Server) dokument(r *http.Request) (akte.Dokument, error) {
 	return s.p.Akten.Dokument(r.Context(), actorOf(r), id)
 }
 
-func (s *Server) getDokument(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.dokument(r)
-	if err != nil {
-		return err
-	}
+func dokumentAnswer(w http.ResponseWriter, d akte.Dokument) error {
 	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
 }
 
@@ -237,12 +233,16 @@ func (s *Server) getDokumente(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := lists.DokumenteFilter{State: akte.State(r.URL.Query().Get("state"))}
+	var f lists.DokumenteFilter
 	var counted bool
 	for _, step := range []func() error{
 		func() (err error) { f.Vorgang, err = queryID(r, "vorgang_id"); return },
 		func() (err error) { f.Akte, err = queryID(r, "akte_id"); return },
 		func() (err error) { f.Batch, err = queryID(r, "batch_uuid"); return },
+		func() (err error) {
+			f.State, err = queryOneOf(r, "state", akte.Captured, akte.Quarantined, akte.Registered, akte.InWork, akte.Final, akte.Filed)
+			return
+		},
 		func() (err error) { f.Unfiled, err = queryBool(r, "unfiled"); return },
 		func() (err error) { counted, err = queryBool(r, "count"); return },
 	} {
@@ -268,36 +268,15 @@ type dokumentPatch struct {
 	WrittenOn    *date   `json:"written_on,omitempty"`
 }
 
-func (s *Server) patchDokument(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[dokumentPatch](r)
-	if err != nil {
-		return err
+func (s *Server) changeDokument(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b dokumentPatch) (akte.Dokument, error) {
+	p := akte.DokumentPatch{Subject: b.Subject, DocumentType: b.DocumentType, Sender: b.Sender, Receiver: b.Receiver, Remark: b.Remark}
+	if b.ReceivedOn != nil {
+		p.ReceivedOn = &b.ReceivedOn.day
 	}
-	p := akte.DokumentPatch{Subject: body.Subject, DocumentType: body.DocumentType, Sender: body.Sender, Receiver: body.Receiver, Remark: body.Remark}
-	if body.ReceivedOn != nil {
-		p.ReceivedOn = &body.ReceivedOn.day
+	if b.WrittenOn != nil {
+		p.WrittenOn = &b.WrittenOn.day
 	}
-	if body.WrittenOn != nil {
-		p.WrittenOn = &body.WrittenOn.day
-	}
-	d, err := s.p.Akten.ChangeDokument(r.Context(), actorOf(r), id, p, version)
-	if err != nil {
-		return err
-	}
-	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
-}
-
-// change reads what every write to a known object brings: the id of the path,
-// If-Match, and the body.
-func change[T any](r *http.Request) (id uuid.UUID, version int64, body T, err error) {
-	if id, err = pathID(r); err != nil {
-		return
-	}
-	if version, err = ifMatch(r); err != nil {
-		return
-	}
-	err = decode(r, &body)
-	return
+	return s.p.Akten.ChangeDokument(ctx, a, id, p, version)
 }
 
 // fileBody says where a Dokument is filed to: one of the two.
@@ -340,26 +319,14 @@ func (s *Server) filing(w http.ResponseWriter, r *http.Request, use func(context
 	if err != nil {
 		return err
 	}
-	return writeVersioned(w, http.StatusOK, d.RowVersion, newDokumentView(d))
+	return dokumentAnswer(w, d)
 }
 
-func (s *Server) getVersions(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.dokument(r)
-	if err != nil {
-		return err
-	}
+func versionsAnswer(w http.ResponseWriter, d akte.Dokument) error {
 	return writeJSON(w, http.StatusOK, newList(d.Versions, newVersionView, "", count(len(d.Versions))))
 }
 
-func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	h, err := s.p.Lists.History(r.Context(), actorOf(r), id)
-	if err != nil {
-		return err
-	}
+func historyAnswer(w http.ResponseWriter, h []lists.HistoryLine) error {
 	return writeJSON(w, http.StatusOK, newList(h, newHistoryView, "", count(len(h))))
 }
 

@@ -12,18 +12,6 @@ import (
 	"evb/internal/preservation"
 )
 
-func (s *Server) getEvidence(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	e, err := s.p.Preservation.EvidenceOf(r.Context(), actorOf(r), id)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, newEvidenceView(e))
-}
-
 func (s *Server) getEvidenceRecord(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -66,15 +54,11 @@ func (s *Server) getSeals(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, newList(seals, newSealView, next, nil))
 }
 
-func (s *Server) getSeal(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	seal, err := s.p.Preservation.Seal(r.Context(), actorOf(r), id)
-	if err != nil {
-		return err
-	}
+func evidenceAnswer(w http.ResponseWriter, e preservation.Evidence) error {
+	return writeJSON(w, http.StatusOK, newEvidenceView(e))
+}
+
+func sealAnswer(w http.ResponseWriter, seal preservation.SealInfo) error {
 	return writeJSON(w, http.StatusOK, newSealView(seal))
 }
 
@@ -204,7 +188,10 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 // auditFilter reads the filter of the log.
 func auditFilter(r *http.Request) (f audit.Filter, err error) {
 	q := r.URL.Query()
-	f = audit.Filter{Stream: event.Stream(q.Get("stream")), Kind: q.Get("kind"), Actor: q.Get("actor"), RequestID: q.Get("request_id")}
+	f = audit.Filter{Kind: q.Get("kind"), Actor: q.Get("actor"), RequestID: q.Get("request_id")}
+	if f.Stream, err = queryOneOf(r, "stream", event.Events, event.Access); err != nil {
+		return
+	}
 	if f.Record, err = queryID(r, "record"); err != nil {
 		return
 	}

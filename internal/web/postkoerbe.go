@@ -30,18 +30,6 @@ func (s *Server) getTargets(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, newList(list, newPostkorbView, "", count(len(list))))
 }
 
-func (s *Server) getPostkorb(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	p, err := s.p.Postkoerbe.Postkorb(r.Context(), actorOf(r), id)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, newPostkorbView(p))
-}
-
 func (s *Server) getItems(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -86,20 +74,12 @@ func (s *Server) getDokumentItems(w http.ResponseWriter, r *http.Request) error 
 	return writeJSON(w, http.StatusOK, newList(items, newItemView, "", count(len(items))))
 }
 
-func (s *Server) getItem(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	i, err := s.p.Postkoerbe.Item(r.Context(), actorOf(r), id)
-	return itemAnswer(w, i, err)
+func itemAnswer(w http.ResponseWriter, i postkorb.Item) error {
+	return writeVersioned(w, http.StatusOK, i.RowVersion, newItemView(i))
 }
 
-func itemAnswer(w http.ResponseWriter, i postkorb.Item, err error) error {
-	if err != nil {
-		return err
-	}
-	return writeVersioned(w, http.StatusOK, i.RowVersion, newItemView(i))
+func postkorbAnswer(w http.ResponseWriter, p postkorb.Postkorb) error {
+	return writeJSON(w, http.StatusOK, newPostkorbView(p))
 }
 
 func (s *Server) getWhy(w http.ResponseWriter, r *http.Request) error {
@@ -113,23 +93,20 @@ func (s *Server) getWhy(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := whyView{ItemID: id, Steps: mapped(steps, newWhyStepView)}
 	if len(steps) > 0 {
-		v.Code, v.Text, v.Params = whyCode(steps[0].Why), newWhyText(steps[0].Why), steps[0].Why.Params
+		v.becauseView = because(steps[0].Why)
 	}
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// act is the shape of acts that need nothing but the item.
-type act func(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64) (postkorb.Item, error)
+// act answers acts that need nothing but the item.
+func act(use func(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64) (postkorb.Item, error)) handler {
+	return changed(func(ctx context.Context, a access.Actor, id uuid.UUID, version int64, _ struct{}) (postkorb.Item, error) {
+		return use(ctx, a, id, version)
+	}, itemAnswer)
+}
 
-func (s *Server) act(use act) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, version, _, err := change[struct{}](r)
-		if err != nil {
-			return err
-		}
-		i, err := use(r.Context(), actorOf(r), id, version)
-		return itemAnswer(w, i, err)
-	}
+func (s *Server) returnItem(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b reasonBody) (postkorb.Item, error) {
+	return s.p.Postkoerbe.Return(ctx, a, id, version, b.Reason)
 }
 
 // forwardBody names a Postkorb, a person (login or id), or both.
@@ -157,16 +134,10 @@ func (s *Server) forwardItem(w http.ResponseWriter, r *http.Request) error {
 		to.Due = body.DueAt.UTC()
 	}
 	i, err := s.p.Postkoerbe.Forward(r.Context(), actorOf(r), id, version, to, body.Reason)
-	return itemAnswer(w, i, err)
-}
-
-func (s *Server) returnItem(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[reasonBody](r)
 	if err != nil {
 		return err
 	}
-	i, err := s.p.Postkoerbe.Return(r.Context(), actorOf(r), id, version, body.Reason)
-	return itemAnswer(w, i, err)
+	return itemAnswer(w, i)
 }
 
 // followUpBody: a moment, or a date, which means 06:00 local time.
@@ -193,7 +164,10 @@ func (s *Server) followUpItem(w http.ResponseWriter, r *http.Request) error {
 		return fault.New("field-required", "field", "due_at").With("/due_at", "field-required", "field", "due_at")
 	}
 	i, err := s.p.Postkoerbe.FollowUp(r.Context(), actorOf(r), id, version, due, body.Reason)
-	return itemAnswer(w, i, err)
+	if err != nil {
+		return err
+	}
+	return itemAnswer(w, i)
 }
 
 // doneBody is the body of /done.
@@ -201,13 +175,8 @@ type doneBody struct {
 	Remark string `json:"remark,omitempty"`
 }
 
-func (s *Server) doneItem(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[doneBody](r)
-	if err != nil {
-		return err
-	}
-	i, err := s.p.Postkoerbe.Done(r.Context(), actorOf(r), id, version, body.Remark)
-	return itemAnswer(w, i, err)
+func (s *Server) doneItem(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b doneBody) (postkorb.Item, error) {
+	return s.p.Postkoerbe.Done(ctx, a, id, version, b.Remark)
 }
 
 func (s *Server) getExplain(w http.ResponseWriter, r *http.Request) error {

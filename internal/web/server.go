@@ -34,8 +34,8 @@ import (
 	"evb/internal/web/ui"
 )
 
-// Parts are what the server stands on. A nil service means that this process
-// does not have that part; its routes answer 503 part-not-running.
+// Parts are what the server stands on. Find and Index may be nil where a process
+// has no index; their routes answer 503 part-not-running then.
 type Parts struct {
 	DB           *postgres.DB
 	Facts        *event.Log

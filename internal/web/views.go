@@ -224,12 +224,6 @@ type textView struct {
 	EN string `json:"en"`
 }
 
-func newWhyText(w postkorb.Why) textView { return textView{DE: w.Text("de"), EN: w.Text("en")} }
-
-// whyCode is the code as the house speaks of it: akte-unknown, not
-// why-akte-unknown as it stands in the catalogue.
-func whyCode(w postkorb.Why) string { return strings.TrimPrefix(w.Code, "why-") }
-
 type itemView struct {
 	ID           uuid.UUID         `json:"id"`
 	PostkorbID   uuid.UUID         `json:"postkorb_id"`
@@ -264,37 +258,47 @@ type itemView struct {
 }
 
 func newItemView(i postkorb.Item) itemView {
+	why := because(i.Why)
 	return itemView{
 		ID: i.ID, PostkorbID: i.PostkorbID, Postkorb: i.PostkorbName, RecordID: i.RecordID, RecordKind: i.RecordKind, DokumentID: i.DokumentID,
 		VorgangID: i.VorgangID, Subject: i.Subject, Aktenzeichen: i.Aktenzeichen, DocumentType: i.DocumentType, Sender: i.Sender,
-		ReceivedOn: dateText(i.ReceivedOn), From: i.FromName, FromPostkorb: i.FromPostkorbName, Reason: i.Reason, Why: whyCode(i.Why),
-		WhyText: newWhyText(i.Why), WhyParams: i.Why.Params, State: i.State, AssigneeID: i.AssigneeID, Assignee: i.AssigneeName,
+		ReceivedOn: dateText(i.ReceivedOn), From: i.FromName, FromPostkorb: i.FromPostkorbName, Reason: i.Reason, Why: why.Code,
+		WhyText: why.Text, WhyParams: why.Params, State: i.State, AssigneeID: i.AssigneeID, Assignee: i.AssigneeName,
 		ClaimedByID: i.ClaimedBy, ClaimedBy: i.ClaimedByName, ReceivedAt: i.ReceivedAt.UTC(), DueAt: utc(i.DueAt), ReturnsAt: utc(i.ReturnsAt),
 		OpenedAt: utc(i.OpenedAt), FinishedAt: utc(i.FinishedAt), Content: i.Content, RowVersion: i.RowVersion,
 	}
 }
 
-type whyView struct {
-	ItemID uuid.UUID         `json:"item_id"`
+// becauseView says why: a code, its sentence, and what fills it.
+type becauseView struct {
 	Code   string            `json:"code"`
 	Text   textView          `json:"text"`
 	Params map[string]string `json:"params,omitempty"`
-	Steps  []whyStepView     `json:"steps"`
+}
+
+// because is the code as the house speaks of it: akte-unknown, not
+// why-akte-unknown as it stands in the catalogue.
+func because(w postkorb.Why) becauseView {
+	return becauseView{Code: strings.TrimPrefix(w.Code, "why-"), Text: textView{DE: w.Text("de"), EN: w.Text("en")}, Params: w.Params}
+}
+
+type whyView struct {
+	ItemID uuid.UUID `json:"item_id"`
+	becauseView
+	Steps []whyStepView `json:"steps"`
 }
 
 type whyStepView struct {
-	ItemID     uuid.UUID         `json:"item_id"`
-	Postkorb   string            `json:"postkorb"`
-	ReceivedAt time.Time         `json:"received_at"`
-	From       string            `json:"from"`
-	Reason     string            `json:"reason"`
-	Code       string            `json:"code"`
-	Text       textView          `json:"text"`
-	Params     map[string]string `json:"params,omitempty"`
+	ItemID     uuid.UUID `json:"item_id"`
+	Postkorb   string    `json:"postkorb"`
+	ReceivedAt time.Time `json:"received_at"`
+	From       string    `json:"from"`
+	Reason     string    `json:"reason"`
+	becauseView
 }
 
 func newWhyStepView(s postkorb.WhyStep) whyStepView {
-	return whyStepView{ItemID: s.ItemID, Postkorb: s.Postkorb, ReceivedAt: s.ReceivedAt.UTC(), From: s.From, Reason: s.Reason, Code: whyCode(s.Why), Text: newWhyText(s.Why), Params: s.Why.Params}
+	return whyStepView{ItemID: s.ItemID, Postkorb: s.Postkorb, ReceivedAt: s.ReceivedAt.UTC(), From: s.From, Reason: s.Reason, becauseView: because(s.Why)}
 }
 
 type historyView struct {
@@ -322,14 +326,12 @@ type explanationView struct {
 }
 
 type ruleView struct {
-	Code   string            `json:"code"`
-	Grants bool              `json:"grants"`
-	Text   textView          `json:"text"`
-	Params map[string]string `json:"params,omitempty"`
+	Grants bool `json:"grants"`
+	becauseView
 }
 
 func newRuleView(r lists.Rule) ruleView {
-	return ruleView{Code: r.Code, Grants: r.Grants, Text: textView{DE: r.DE, EN: r.EN}, Params: r.Params}
+	return ruleView{Grants: r.Grants, becauseView: becauseView{Code: r.Code, Text: textView{DE: r.DE, EN: r.EN}, Params: r.Params}}
 }
 
 type quarantineView struct {
