@@ -14,13 +14,14 @@ import (
 // order of the lines is the order of the layers: a line may only name packages
 // from lines above it.
 const may = `
+signature/newfile
 signature/digest
 signature/hashtree    signature/digest
 signature/cms         signature/digest
 signature/tsp         signature/cms signature/digest
 signature/ers         signature/cms signature/digest signature/hashtree signature/tsp
-signature/evidence    signature/cms signature/digest signature/ers signature/hashtree signature/tsp
-signature/tsa         signature/cms signature/digest signature/tsp
+signature/evidence    signature/cms signature/digest signature/ers signature/hashtree signature/tsp signature/newfile
+signature/tsa         signature/cms signature/digest signature/tsp signature/newfile
 storage
 storage/layout        storage
 storage/s3            storage storage/layout

@@ -16,6 +16,7 @@ import (
 
 	"evb/signature/digest"
 	"evb/signature/ers"
+	"evb/signature/newfile"
 )
 
 // Errors of writing; compare with errors.Is.
@@ -104,7 +105,7 @@ func Write(ctx context.Context, dir string, p Package) (Summary, error) {
 	if err := os.Rename(part, dir); err != nil {
 		return Summary{}, fmt.Errorf("put the package in place: %w", err)
 	}
-	return w.summary, syncDir(filepath.Dir(filepath.Clean(dir)))
+	return w.summary, newfile.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 type writer struct {
@@ -152,11 +153,11 @@ func (w *writer) write(ctx context.Context, p Package) error {
 	for _, e := range sortedEntries(w.manifest) {
 		list = appendManifest(list, e)
 	}
-	if err := writeFile(filepath.Join(w.dir, manifestName), list); err != nil {
+	if err := newfile.Write(filepath.Join(w.dir, manifestName), 0o644, list); err != nil {
 		return err
 	}
 	for _, d := range []string{dirObjects, dirEvidence, dirTokens, dirCertificates, dirRevocation, dirReports, "."} {
-		if err := syncDir(filepath.Join(w.dir, d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := newfile.SyncDir(filepath.Join(w.dir, d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -288,36 +289,11 @@ func (w *writer) file(name string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
-	if err := writeFile(target, b); err != nil {
+	if err := newfile.Write(target, 0o644, b); err != nil {
 		return err
 	}
 	w.manifest = append(w.manifest, manifestEntry{sha256: digest.Of(digest.SHA256, b).Hex(), path: name})
 	return nil
-}
-
-func writeFile(name string, b []byte) (err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
-		}
-	}()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
 }
 
 // ctxReader stops a long copy when the context ends.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"evb/signature/newfile"
 )
 
 // serialBlock is how many numbers are reserved with one write. A crash loses
@@ -65,13 +67,13 @@ func (s *serials) reserve() error {
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // left by a crash in this place
 	}
-	if err := writeFile(part, 0o600, []byte(strconv.FormatUint(first+serialBlock, 10)+"\n")); err != nil {
+	if err := newfile.Write(part, 0o600, []byte(strconv.FormatUint(first+serialBlock, 10)+"\n")); err != nil {
 		return err
 	}
 	if err := os.Rename(part, file); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := newfile.SyncDir(s.dir); err != nil {
 		return err
 	}
 	s.from, s.end = first, first+serialBlock

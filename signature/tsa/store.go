@@ -22,6 +22,7 @@ import (
 
 	"evb/signature/cms"
 	"evb/signature/digest"
+	"evb/signature/newfile"
 )
 
 // Lifetimes of the certificates. The stamping certificate ends well before its
@@ -105,13 +106,13 @@ func (s *Server) create(dir, home string) error {
 			return err
 		}
 	}
-	if err := syncDir(part); err != nil {
+	if err := newfile.SyncDir(part); err != nil {
 		return err
 	}
 	if err := os.Rename(part, home); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return newfile.SyncDir(dir)
 }
 
 func newKey(kind KeyKind) (crypto.Signer, error) {
@@ -188,11 +189,11 @@ func writePair(dir, base string, der []byte, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	err = writeFile(filepath.Join(dir, base+".key"), 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
+	err = newfile.Write(filepath.Join(dir, base+".key"), 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, base+".pem"), 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return newfile.Write(filepath.Join(dir, base+".pem"), 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // readPair reads certificate and key and refuses keys that others can read.
@@ -249,32 +250,6 @@ func readPEM(file, kind string) ([]byte, error) {
 }
 
 func isUnknownHash(err error) bool { return errors.Is(err, digest.ErrUnknownAlgorithm) }
-
-// writeFile writes a new file durably.
-func writeFile(file string, mode fs.FileMode, b []byte) (err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
-		}
-	}()
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = d.Close() }()
-	return d.Sync()
-}
 
 // lock takes the folder for this process until unlock; it waits for others. The
 // kernel gives it back when a process dies.
