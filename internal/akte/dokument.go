@@ -32,7 +32,7 @@ const SQLDokument = `
     LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
     LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.parent_id
-    LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = coalesce(v.akte_id, o.parent_id)
+    LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id ELSE o.parent_id END
     LEFT JOIN batch_document bd ON bd.tenant = o.tenant AND bd.dokument_id = o.id
     LEFT JOIN batch bt ON bt.tenant = bd.tenant AND bt.id = bd.batch_id`
 

@@ -90,7 +90,7 @@ const sqlResolve = `
     JOIN record_object o ON o.tenant = n.tenant AND o.id = n.record_id
     LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.id
     LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = o.id
-    JOIN akte ka ON ka.tenant = o.tenant AND ka.id = coalesce(v.akte_id, k.id)
+    JOIN akte ka ON ka.tenant = o.tenant AND ka.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id ELSE k.id END
     JOIN record_object ao ON ao.tenant = ka.tenant AND ao.id = ka.id
     LEFT JOIN org_unit u ON u.tenant = ao.tenant AND u.id = ao.unit_id
     WHERE n.tenant = evb_tenant() AND n.normal_form = $1 AND n.kind <> 'foreign' AND o.lifecycle <> 'destroyed'`

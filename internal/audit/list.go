@@ -94,7 +94,7 @@ const (
     SELECT x.stream, s.seq, x.id, x.kind, x.record_id, x.subject_kind, x.subject_id, x.actor_id,
         coalesce(u.login, ''), coalesce(u.display_name, ''), x.on_behalf_of, x.capacity, x.via, x.reason, x.request_id,
         x.occurred_at, x.recorded_at,
-        CASE WHEN evb_reads_all($12, $13) OR x.actor_id = $12 THEN x.payload::jsonb -> 'details' END
+        CASE WHEN (SELECT evb_reads_all($12, $13)) OR x.actor_id = $12 THEN x.payload::jsonb -> 'details' END
     FROM (SELECT * FROM (%s UNION ALL %s) y ORDER BY y.recorded_at DESC, y.id DESC LIMIT $14) x
     LEFT JOIN app_user u ON u.tenant = evb_tenant() AND u.id = x.actor_id
     LEFT JOIN log_sequence s ON s.tenant = evb_tenant() AND s.stream = x.stream AND s.id = x.id

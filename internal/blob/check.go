@@ -31,13 +31,14 @@ func (f Finding) Text(lang string) string { return fault.Text(lang, f.Code, f.Pa
 
 // Check compares bucket and rows and tells every disagreement, without changing
 // anything. A staged row or an object within its lease is work in progress and
-// no finding. It is for administrators, records managers and auditors; others
-// get the fault forbidden.
-func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, error) {
+// no finding. It gives the number of rows it compared. It is for administrators,
+// records managers and auditors; others get the fault forbidden.
+func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, int, error) {
 	if a.User != access.SystemUser && !a.Has(access.Administrator, access.RecordsManager, access.Auditor) {
-		return nil, fault.New("forbidden")
+		return nil, 0, fault.New("forbidden")
 	}
 	var out []Finding
+	rows := 0
 	add := func(code string, id uuid.UUID, key storage.Key, kv ...any) {
 		f := Finding{Code: code, Params: map[string]string{}, Blob: id, Key: key}
 		for i := 0; i+1 < len(kv); i += 2 {
@@ -49,8 +50,9 @@ func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, error) 
 	for b := range 256 {
 		p, err := s.part(ctx, a, b)
 		if err != nil {
-			return out, err
+			return out, rows, err
 		}
+		rows += len(p.rows)
 		for _, r := range p.rows {
 			o, there := p.objects[[32]byte(r.SHA256)]
 			delete(p.objects, [32]byte(r.SHA256))
@@ -76,7 +78,7 @@ func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, error) 
 			add("check-object-foreign", uuid.Nil, k, "key", k)
 		}
 	}
-	return out, s.nameDokumente(ctx, a, out)
+	return out, rows, s.nameDokumente(ctx, a, out)
 }
 
 func (s *Service) nameDokumente(ctx context.Context, a access.Actor, found []Finding) error {

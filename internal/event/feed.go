@@ -107,13 +107,15 @@ func Last(ctx context.Context, q postgres.Querier, stream Stream) (int64, []byte
 }
 
 const sqlHistory = `
-    SELECT e.id, e.kind, e.actor_id, u.display_name, e.on_behalf_of, e.capacity, e.via, e.reason, e.occurred_at, e.recorded_at, e.payload
-    FROM event e LEFT JOIN app_user u ON u.tenant = e.tenant AND u.id = e.actor_id
-    WHERE e.tenant = evb_tenant() AND e.record_id = $1
-    ORDER BY e.recorded_at, e.id LIMIT $2`
+    SELECT r.id, e.id, e.kind, e.actor_id, u.display_name, e.on_behalf_of, e.capacity, e.via, e.reason, e.occurred_at, e.recorded_at, e.payload
+    FROM unnest($1::uuid[]) r (id)
+    CROSS JOIN LATERAL (SELECT * FROM event x WHERE x.tenant = evb_tenant() AND x.record_id = r.id ORDER BY x.recorded_at, x.id LIMIT $2) e
+    LEFT JOIN app_user u ON u.tenant = e.tenant AND u.id = e.actor_id
+    ORDER BY e.recorded_at, e.id`
 
 // HistoryEntry is one fact about a record object, for people.
 type HistoryEntry struct {
+	Record     uuid.UUID
 	ID         uuid.UUID
 	Kind       Kind
 	Actor      uuid.UUID
@@ -127,12 +129,12 @@ type HistoryEntry struct {
 	Payload    *string
 }
 
-// History lists the facts about a record object, oldest first, numbered or
-// not. The caller has checked that the actor sees the object.
-func History(ctx context.Context, q postgres.Querier, record uuid.UUID, limit int) ([]HistoryEntry, error) {
-	rows, err := q.Query(ctx, sqlHistory, record, limit)
+// History lists the facts about record objects, at most limit of each, oldest
+// first, numbered or not. The caller has checked that the actor sees them.
+func History(ctx context.Context, q postgres.Querier, limit int, records ...uuid.UUID) ([]HistoryEntry, error) {
+	rows, err := q.Query(ctx, sqlHistory, records, limit)
 	if err != nil {
-		return nil, fmt.Errorf("history of %s: %w", record, err)
+		return nil, fmt.Errorf("history: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[HistoryEntry])
 }

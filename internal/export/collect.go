@@ -13,6 +13,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/blob"
 	"evb/internal/event"
+	"evb/internal/fault"
 	"evb/internal/postgres"
 	"evb/internal/preservation"
 	"evb/signature/digest"
@@ -22,6 +23,9 @@ import (
 // historyLimit bounds the facts of one Dokument in metadata.json; the log itself
 // is complete.
 const historyLimit = 10_000
+
+// partSize is how many Dokumente are read at once.
+const partSize = 200
 
 // collection is a package that is being put together.
 type collection struct {
@@ -34,9 +38,9 @@ type collection struct {
 
 func (s *Service) collect(ctx context.Context, a access.Actor, rep Report, t target) (*collection, error) {
 	c := &collection{s: s, a: a, people: newPeople(a, rep, t), seen: map[string]bool{}}
-	for _, id := range t.dokumente {
-		if err := c.dokument(ctx, id); err != nil {
-			return nil, fmt.Errorf("dokument %s: %w", id, err)
+	for part := range slices.Chunk(t.dokumente, partSize) {
+		if err := c.part(ctx, part); err != nil {
+			return nil, err
 		}
 	}
 	if err := c.context(ctx, t); err != nil {
@@ -51,49 +55,70 @@ func (c *collection) pending() bool {
 	return slices.ContainsFunc(c.pack.Groups, func(g evidence.Group) bool { return g.Record == nil })
 }
 
-// dokument adds the archive versions of a Dokument, then the Versions that none
-// protects yet.
-func (c *collection) dokument(ctx context.Context, id uuid.UUID) error {
-	d, err := c.s.akten.Dokument(ctx, c.a, id)
+// part adds some Dokumente: the archive versions of each, then the Versions that
+// none protects yet.
+func (c *collection) part(ctx context.Context, ids []uuid.UUID) error {
+	dokumente, err := c.s.akten.Dokumente(ctx, c.a, ids)
 	if err != nil {
 		return err
 	}
-	versions, err := c.s.proof.GroupsOf(ctx, c.a, id)
+	if len(dokumente) < len(ids) {
+		return fault.New("not-found") // a right was taken away meanwhile
+	}
+	groups, err := c.s.proof.GroupsOfAll(ctx, c.a, ids)
 	if err != nil {
 		return err
 	}
-	p := newPeopleDokument(d)
 	protected := map[uuid.UUID]bool{}
-	for _, v := range versions {
-		protected[v.VersionID] = true
-		if err := c.group(v); err != nil {
-			return err
+	var open []uuid.UUID // blobs of Versions without a group
+	for _, d := range dokumente {
+		for _, v := range groups[d.ID] {
+			protected[v.VersionID] = true
 		}
-		p.ArchiveVersions = append(p.ArchiveVersions, newPeopleArchiveVersion(len(c.pack.Groups), v))
+		for _, v := range d.Versions {
+			if !protected[v.ID] {
+				for _, f := range v.Files {
+					open = append(open, f.Blob)
+				}
+			}
+		}
 	}
+	histories := map[uuid.UUID][]event.HistoryEntry{}
+	var digests map[uuid.UUID][]digest.Digest
 	err = c.s.db.Read(ctx, c.a.Tenant, func(q postgres.Querier) error {
-		history, err := event.History(ctx, q, id, historyLimit)
+		entries, err := event.History(ctx, q, historyLimit, ids...)
 		if err != nil {
 			return err
 		}
-		p.History = newPeopleHistory(history)
-		for _, v := range d.Versions {
-			if protected[v.ID] {
-				continue
-			}
-			if err := c.unprotected(ctx, q, d, v); err != nil {
-				return err
-			}
-			p.ArchiveVersions = append(p.ArchiveVersions, peopleArchiveVersion{
-				Number: len(c.pack.Groups), VersionID: v.ID.String(), State: statePending, CreatedAt: v.CreatedAt,
-			})
+		for _, e := range entries {
+			histories[e.Record] = append(histories[e.Record], e)
 		}
-		return nil
+		digests, err = blob.Digests(ctx, q, open)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	c.people.Dokumente = append(c.people.Dokumente, p)
+	for _, d := range dokumente {
+		p := newPeopleDokument(d)
+		for _, v := range groups[d.ID] {
+			if err := c.group(v); err != nil {
+				return fmt.Errorf("dokument %s: %w", d.ID, err)
+			}
+			p.ArchiveVersions = append(p.ArchiveVersions, newPeopleArchiveVersion(len(c.pack.Groups), v))
+		}
+		for _, v := range d.Versions {
+			if protected[v.ID] {
+				continue
+			}
+			c.unprotected(d, v, digests)
+			p.ArchiveVersions = append(p.ArchiveVersions, peopleArchiveVersion{
+				Number: len(c.pack.Groups), VersionID: v.ID.String(), State: statePending, CreatedAt: v.CreatedAt,
+			})
+		}
+		p.History = newPeopleHistory(histories[d.ID])
+		c.people.Dokumente = append(c.people.Dokumente, p)
+	}
 	return nil
 }
 
@@ -136,15 +161,7 @@ func (c *collection) add(list, more [][]byte) [][]byte {
 }
 
 // unprotected adds the primary files of a Version without any proof.
-func (c *collection) unprotected(ctx context.Context, q postgres.Querier, d akte.Dokument, v akte.Version) error {
-	ids := make([]uuid.UUID, len(v.Files))
-	for i, f := range v.Files {
-		ids[i] = f.Blob
-	}
-	digests, err := blob.Digests(ctx, q, ids)
-	if err != nil {
-		return err
-	}
+func (c *collection) unprotected(d akte.Dokument, v akte.Version, digests map[uuid.UUID][]digest.Digest) {
 	g := evidence.Group{ArchiveVersion: fmt.Sprintf("Dokument %s, Version %d", d.ID, v.Number)}
 	for _, f := range v.Files {
 		known := digests[f.Blob]
@@ -154,7 +171,6 @@ func (c *collection) unprotected(ctx context.Context, q postgres.Querier, d akte
 		g.Members = append(g.Members, evidence.Member{Name: f.Name, Digests: known, Open: c.open(f.Blob)})
 	}
 	c.pack.Groups = append(c.pack.Groups, g)
-	return nil
 }
 
 func (c *collection) open(id uuid.UUID) func(context.Context) (io.ReadCloser, error) {

@@ -59,7 +59,7 @@ type Report struct {
 // Preservation is what the export asks of the evidence part;
 // *preservation.Service is one.
 type Preservation interface {
-	GroupsOf(ctx context.Context, a access.Actor, dokument uuid.UUID) ([]preservation.ArchiveVersion, error)
+	GroupsOfAll(ctx context.Context, a access.Actor, dokumente []uuid.UUID) (map[uuid.UUID][]preservation.ArchiveVersion, error)
 	SealNow(ctx context.Context, a access.Actor) (preservation.SealReport, error)
 }
 

@@ -309,7 +309,7 @@ var sqlSeen = `
     JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
     JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.parent_id
-    LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = coalesce(v.akte_id, o.parent_id)
+    LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id ELSE o.parent_id END
     WHERE o.tenant = evb_tenant() AND o.id = ANY ($1::uuid[]) AND ` + access.Sees("o", 2, 3)
 
 // page builds the answer from what the index found and Postgres confirmed. What

@@ -105,7 +105,7 @@ var sqlRows = `
     LEFT JOIN record_metadata m ON m.tenant = doc.tenant AND m.record_id = doc.id
     LEFT JOIN org_unit u ON u.tenant = doc.tenant AND u.id = doc.unit_id
     LEFT JOIN vorgang v ON v.tenant = doc.tenant AND v.id = doc.parent_id
-    LEFT JOIN akte k ON k.tenant = doc.tenant AND k.id = coalesce(v.akte_id, doc.parent_id)
+    LEFT JOIN akte k ON k.tenant = doc.tenant AND k.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id ELSE doc.parent_id END
     LEFT JOIN LATERAL (
         SELECT array_agg(r.written ORDER BY r.kind, r.written) AS written FROM number_register r
         WHERE r.tenant = doc.tenant AND r.record_id IN (k.id, v.id, doc.id)) reg ON true

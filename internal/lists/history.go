@@ -48,7 +48,7 @@ func (s *Service) History(ctx context.Context, a access.Actor, record uuid.UUID)
 		if !seen {
 			return fault.New("not-found")
 		}
-		entries, err := event.History(ctx, q, record, maxHistory)
+		entries, err := event.History(ctx, q, maxHistory, record)
 		if err != nil {
 			return err
 		}

@@ -26,36 +26,30 @@ import (
 // Text is the finding as a sentence in the language.
 func (f Finding) Text(lang string) string { return fault.Text(lang, f.Code, f.Params) }
 
-// checker collects findings.
+// checker collects findings and counts what was compared.
 type checker struct {
-	s    *Service
-	a    access.Actor
-	out  []Finding
-	rows map[storage.Key]packRow
-}
-
-type packRow struct {
-	ID      uuid.UUID
-	Key     string
-	SHA256  []byte
-	Entries int
+	s     *Service
+	a     access.Actor
+	out   []Finding
+	count int
 }
 
 // Check proves that the bucket holds what the database says about the evidence:
 // packs equal the metadata of archive versions, trees their seals and members,
-// tokens their rows, heads the event log. It changes nothing. It is for
+// tokens their rows, heads the event log. It changes nothing, and gives the
+// number of packs, snapshots, seals and heads it compared. It is for
 // administrators, records managers and auditors; others get the fault forbidden.
-func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, error) {
+func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, int, error) {
 	if err := mayAsk(a); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	c := &checker{s: s, a: a, rows: map[storage.Key]packRow{}}
+	c := &checker{s: s, a: a}
 	for _, step := range []func(context.Context) error{c.packs, c.late, c.seals, c.leftTrees, c.heads} {
 		if err := step(ctx); err != nil {
-			return c.out, err
+			return c.out, c.count, err
 		}
 	}
-	return c.out, nil
+	return c.out, c.count, nil
 }
 
 func (c *checker) add(harmless bool, code string, kv ...any) {
@@ -71,48 +65,60 @@ func (c *checker) read(ctx context.Context, fn func(q postgres.Querier) error) e
 }
 
 const (
-	sqlPackRows = `
-    SELECT id, object_key, sha256, entries FROM metadata_pack WHERE tenant = evb_tenant()`
+	sqlPackRow = `
+    SELECT sha256 FROM metadata_pack WHERE tenant = evb_tenant() AND object_key = $1`
+	sqlPackKeys = `
+    SELECT id, object_key FROM metadata_pack WHERE tenant = evb_tenant() AND id > $1 ORDER BY id LIMIT 1000`
 	sqlPackEntries = `
     SELECT a.id, a.dokument_id, a.number, a.cause, m.salt, m.body
     FROM archive_version a LEFT JOIN archive_metadata m ON m.tenant = a.tenant AND m.archive_version_id = a.id
     WHERE a.tenant = evb_tenant() AND a.id = ANY ($1::uuid[])`
 )
 
-// packs compares both ways: a row must have its object, an object its row.
+// packs compares both ways: an object must have its row, a row its object.
 func (c *checker) packs(ctx context.Context) error {
-	err := c.read(ctx, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlPackRows)
-		if err != nil {
-			return err
-		}
-		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[packRow])
-		for _, r := range list {
-			c.rows[storage.Key(r.Key)] = r
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("packs: %w", err)
-	}
-	seen := map[storage.Key]bool{}
 	for _, prefix := range []string{layout.PackPrefix(c.a.TenantSlug), layout.SnapshotPrefix(c.a.TenantSlug)} {
 		for info, err := range c.s.store.List(ctx, prefix, "") {
 			if err != nil {
 				return err
 			}
-			seen[info.Key] = true
+			c.count++
 			if err := c.pack(ctx, info.Key); err != nil {
 				return err
 			}
 		}
 	}
-	for key := range c.rows {
-		if !seen[key] {
-			c.add(false, "check-pack-missing", "key", key)
+	type row struct {
+		ID  uuid.UUID
+		Key string
+	}
+	after := uuid.Nil
+	for {
+		var rows []row
+		err := c.read(ctx, func(q postgres.Querier) error {
+			got, err := q.Query(ctx, sqlPackKeys, after)
+			if err != nil {
+				return err
+			}
+			rows, err = pgx.CollectRows(got, pgx.RowToStructByPos[row])
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("packs: %w", err)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		after = rows[len(rows)-1].ID
+		for _, r := range rows {
+			_, err := c.s.store.Stat(ctx, storage.Key(r.Key))
+			if errors.Is(err, storage.ErrNotFound) {
+				c.add(false, "check-pack-missing", "key", r.Key)
+			} else if err != nil {
+				return err
+			}
 		}
 	}
-	return nil
 }
 
 func (c *checker) pack(ctx context.Context, key storage.Key) error {
@@ -124,13 +130,16 @@ func (c *checker) pack(ctx context.Context, key storage.Key) error {
 	if err != nil {
 		return err
 	}
-	row, known := c.rows[key]
+	var want []byte
+	if err := c.read(ctx, func(q postgres.Querier) error { return noRows(q.QueryRow(ctx, sqlPackRow, key).Scan(&want)) }); err != nil {
+		return err
+	}
 	sum := sha256.Sum256(b)
 	switch {
-	case !known:
+	case want == nil:
 		c.add(true, "check-pack-unknown", "key", key)
 		return nil
-	case !bytes.Equal(sum[:], row.SHA256):
+	case !bytes.Equal(sum[:], want):
 		c.add(false, "check-pack-changed", "key", key)
 		return nil
 	}
@@ -223,24 +232,31 @@ const sqlLeavesOf = `
 const sqlLeafNumbers = `
     SELECT id, leaf FROM archive_version WHERE tenant = evb_tenant() AND seal_id = $1`
 
+// seals goes through the seals by their numbers, some at a time.
 func (c *checker) seals(ctx context.Context) error {
-	var all []SealInfo
-	if err := c.read(ctx, func(q postgres.Querier) error {
-		var err error
-		all, err = c.s.sealInfos(ctx, q, `ORDER BY l.number`)
-		return err
-	}); err != nil {
-		return err
-	}
-	for _, l := range all {
-		if l.State != StateSealed && c.s.now().Sub(l.ClosedAt) > 24*time.Hour {
-			c.add(false, "check-seal-open", "number", l.Number, "state", l.State)
+	for after := -1; ; {
+		var some []SealInfo
+		if err := c.read(ctx, func(q postgres.Querier) error {
+			var err error
+			some, err = c.s.sealInfos(ctx, q, `AND l.number > $1 ORDER BY l.number LIMIT 100`, after)
+			return err
+		}); err != nil {
+			return err
 		}
-		if err := c.seal(ctx, l); err != nil {
-			return fmt.Errorf("seal %d: %w", l.Number, err)
+		if len(some) == 0 {
+			return nil
+		}
+		for _, l := range some {
+			after = l.Number
+			c.count++
+			if l.State != StateSealed && c.s.now().Sub(l.ClosedAt) > 24*time.Hour {
+				c.add(false, "check-seal-open", "number", l.Number, "state", l.State)
+			}
+			if err := c.seal(ctx, l); err != nil {
+				return fmt.Errorf("seal %d: %w", l.Number, err)
+			}
 		}
 	}
-	return nil
 }
 
 func (c *checker) seal(ctx context.Context, l SealInfo) error {
@@ -403,6 +419,7 @@ func (c *checker) heads(ctx context.Context) error {
 				continue
 			}
 			delete(known, n.N)
+			c.count++
 			if err := c.head(ctx, stream, n.N, info.Key); err != nil {
 				return err
 			}

@@ -112,7 +112,8 @@ func insertArchiveVersion(ctx context.Context, tx pgx.Tx, r archiveRow) error {
 
 // sqlOpenCollect finds Dokumente that should have been collected: their intake
 // is over or overdue, or they were filed or closed lately and no archive
-// version tells it.
+// version tells it. What changed lately is found apart for Dokumente and for
+// Vorgänge: one condition over both would read all of them.
 const sqlOpenCollect = `
     (SELECT d.id FROM dokument d
      JOIN record_object r ON r.tenant = d.tenant AND r.id = d.id
@@ -123,11 +124,15 @@ const sqlOpenCollect = `
        AND EXISTS (SELECT FROM record_metadata m WHERE m.tenant = d.tenant AND m.record_id = d.id)
      ORDER BY d.id LIMIT $3)
     UNION
-    (SELECT r.id FROM record_object r
+    (SELECT r.id FROM (
+            SELECT x.id FROM record_object x WHERE x.tenant = evb_tenant() AND x.kind = 'dokument' AND x.changed_at > $2
+            UNION
+            SELECT x.id FROM record_object v JOIN record_object x ON x.tenant = v.tenant AND x.parent_id = v.id AND x.kind = 'dokument'
+            WHERE v.tenant = evb_tenant() AND v.kind IN ('vorgang', 'teilvorgang') AND v.changed_at > $2) changed
+     JOIN record_object r ON r.tenant = evb_tenant() AND r.id = changed.id
      JOIN record_metadata m ON m.tenant = r.tenant AND m.record_id = r.id
      JOIN record_object p ON p.tenant = r.tenant AND p.id = r.parent_id AND p.kind IN ('vorgang', 'teilvorgang')
-     WHERE r.tenant = evb_tenant() AND r.kind = 'dokument' AND (r.changed_at > $2 OR p.changed_at > $2)
-       AND NOT EXISTS (
+     WHERE NOT EXISTS (
             SELECT FROM archive_version a
             LEFT JOIN archive_metadata w ON w.tenant = a.tenant AND w.archive_version_id = a.id
             WHERE a.tenant = r.tenant AND a.dokument_id = r.id

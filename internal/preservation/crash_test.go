@@ -2,17 +2,14 @@ package preservation_test
 
 import (
 	"context"
-	"errors"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"evb/internal/failpoint"
 	"evb/internal/preservation"
+	"evb/internal/worldtest"
 )
 
 // TestKilledAtEveryPointNothingIsLostOrTwice kills a worker process at each
@@ -26,16 +23,16 @@ func TestKilledAtEveryPointNothingIsLostOrTwice(t *testing.T) {
 		}
 		points++
 		t.Run(p.Name(), func(t *testing.T) {
-			before := one[int](w, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`)
-			requests := one[int](w, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`)
+			before := worldtest.One[int](w.World, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`)
+			requests := worldtest.One[int](w.World, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`)
 			var docs []uuid.UUID
 			for range 3 {
 				docs = append(docs, w.letter(p.Name(), noise(50), noise(60)))
 			}
 			// Every round has something for each point: a change of structure for
 			// the snapshot, facts for the head.
-			w.exec(`INSERT INTO org_unit (tenant, id, code, name) VALUES (evb_tenant(), $1, $2, 'Amt')`, id(), p.Name())
-			w.number()
+			w.Exec(`INSERT INTO org_unit (tenant, id, code, name) VALUES (evb_tenant(), $1, $2, 'Amt')`, id(), p.Name())
+			w.Number()
 			w.killed(t, p.Name())
 			w.sealNow(w.p)
 			ver := w.verifier()
@@ -46,14 +43,14 @@ func TestKilledAtEveryPointNothingIsLostOrTwice(t *testing.T) {
 				}
 				w.mustVerify(ver, g[0])
 			}
-			if got := one[int](w, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`); got != before+1 {
+			if got := worldtest.One[int](w.World, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`); got != before+1 {
 				t.Errorf("%d tokens for one seal", got-before)
 			}
-			if got := one[int](w, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`) - requests; got > 2 {
+			if got := worldtest.One[int](w.World, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`) - requests; got > 2 {
 				t.Errorf("%d requests, want one and at most one further", got)
 			}
 			w.mustCheck()
-			if _, err := preservation.ReadBucket(t.Context(), w.store, "stadt"); err != nil {
+			if _, err := preservation.ReadBucket(t.Context(), w.Store, "stadt"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -61,29 +58,16 @@ func TestKilledAtEveryPointNothingIsLostOrTwice(t *testing.T) {
 	if points < 10 {
 		t.Errorf("only %d fail points", points)
 	}
-	if n := one[int](w, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND seal_id IS NULL`); n != 0 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND seal_id IS NULL`); n != 0 {
 		t.Errorf("%d archive versions without a seal", n)
 	}
-}
-
-func (w *world) exec(sql string, args ...any) {
-	w.t.Helper()
-	w.tx(func(tx pgxTx) error {
-		_, err := tx.Exec(context.Background(), sql, args...)
-		return err
-	})
 }
 
 // killed runs a worker that ends at the point.
 func (w *world) killed(t *testing.T, point string) {
 	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), w.childEnv(), failpoint.Env+"="+point)
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+	out, err := worldtest.Command(t, "worker", order{Place: w.Place, TSA: w.url}, point).CombinedOutput()
+	if !worldtest.Killed(err) {
 		t.Fatalf("the worker was not killed at %s: %v\n%s", point, err, out)
 	}
 }
@@ -102,14 +86,14 @@ func TestManyClosersAtOnceMakeOneTree(t *testing.T) {
 	for range 4 {
 		must(t, <-done)
 	}
-	if n := one[int](w, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND dokument_id IS NOT NULL`); n != len(docs) {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND dokument_id IS NOT NULL`); n != len(docs) {
 		t.Errorf("%d archive versions of %d Dokumente", n, len(docs))
 	}
-	seals, tokens := one[int](w, `SELECT count(*) FROM seal WHERE tenant = evb_tenant()`), one[int](w, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`)
+	seals, tokens := worldtest.One[int](w.World, `SELECT count(*) FROM seal WHERE tenant = evb_tenant()`), worldtest.One[int](w.World, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`)
 	if seals != tokens || seals > 4 {
 		t.Errorf("%d seals, %d tokens", seals, tokens)
 	}
-	if requests := one[int](w, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`); requests != seals {
+	if requests := worldtest.One[int](w.World, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`); requests != seals {
 		t.Errorf("%d requests for %d seals", requests, seals)
 	}
 	ver := w.verifier()

@@ -16,6 +16,7 @@ import (
 	"evb/internal/fault"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/preservation"
+	"evb/internal/worldtest"
 	"evb/signature/digest"
 	"evb/signature/evidence"
 	"evb/storage"
@@ -49,7 +50,7 @@ func TestALetterIsCollectedSealedAndProven(t *testing.T) {
 	_, err = w.p.Record(t.Context(), stadt, d, uuid.Nil)
 	wantFault(t, err, "evidence-pending")
 
-	w.number()
+	w.Number()
 	r := w.sealNow(w.p)
 	if len(r.Seals) != 1 || r.Seals[0].State != preservation.StateSealed || r.Documents != 1 || r.Waiting {
 		t.Fatalf("report: %+v", r)
@@ -74,7 +75,7 @@ func TestALetterIsCollectedSealedAndProven(t *testing.T) {
 	wantFault(t, err, "archive-version-not-found")
 	e, err = w.p.EvidenceOf(t.Context(), stadt, d)
 	must(t, err)
-	if e.State != preservation.Sealed || e.SealID != r.Seals[0].ID || e.SealedAt.IsZero() || len(e.Algorithms) != 2 || !e.RenewBefore.After(w.now()) {
+	if e.State != preservation.Sealed || e.SealID != r.Seals[0].ID || e.SealedAt.IsZero() || len(e.Algorithms) != 2 || !e.RenewBefore.After(w.Now()) {
 		t.Errorf("evidence: %+v", e)
 	}
 	st, err := w.p.Status(t.Context(), stadt)
@@ -83,7 +84,7 @@ func TestALetterIsCollectedSealedAndProven(t *testing.T) {
 		t.Errorf("status: %+v", st)
 	}
 	// Nothing new: nothing to seal, although sealing moved the log.
-	w.number()
+	w.Number()
 	if r := w.sealNow(w.p); len(r.Seals) != 0 || r.Documents != 0 {
 		t.Errorf("second call: %+v", r)
 	}
@@ -95,9 +96,9 @@ func TestFilingClosingTextAndNewVersionsMakeFurtherArchiveVersions(t *testing.T)
 	ctx := t.Context()
 	d, v := w.receive("Antrag", "Brief")
 	w.decided(d, v)
-	w.storeFiles([]string{"erkannter Text"}, func(tx pgx.Tx, blobs []uuid.UUID) error {
-		return w.akten.ReplaceRendition(ctx, tx, stadt, w.now(), akte.NewRendition{ID: id(), VersionID: v, Kind: akte.Text, Tool: "tesseract", ToolVersion: "5.3",
-			Facts: map[string]any{"ocr": true}, Files: []akte.NewFile{{Blob: blobs[0], Name: "text.txt", MediaType: "text/plain"}}})
+	w.Keep(stadt, []string{"erkannter Text"}, func(tx pgx.Tx, files []akte.NewFile) error {
+		return w.Akten.ReplaceRendition(ctx, tx, stadt, w.Now(), akte.NewRendition{ID: id(), VersionID: v, Kind: akte.Text, Tool: "tesseract", ToolVersion: "5.3",
+			Facts: map[string]any{"ocr": true}, Files: []akte.NewFile{{Blob: files[0].Blob, Name: "text.txt", MediaType: "text/plain"}}})
 	})
 	collect := func() { t.Helper(); must(t, w.p.CollectRecord(ctx, pgtest.Stadt, d)) }
 	causes := func() (out []preservation.Cause) {
@@ -121,7 +122,7 @@ func TestFilingClosingTextAndNewVersionsMakeFurtherArchiveVersions(t *testing.T)
 	collect()
 	want("intake", "text")
 	vg := w.vorgang("61/5-BA-000001/26")
-	_, err := w.akten.File(ctx, stadt, d, akte.FileRequest{VorgangID: vg.ID})
+	_, err := w.Akten.File(ctx, stadt, d, akte.FileRequest{VorgangID: vg.ID})
 	must(t, err)
 	collect()
 	collect()
@@ -130,19 +131,19 @@ func TestFilingClosingTextAndNewVersionsMakeFurtherArchiveVersions(t *testing.T)
 
 	// A later version, already filed: its metadata says where.
 	v2 := id()
-	w.storeFiles([]string{"Brief, zweite Fassung"}, func(tx pgx.Tx, blobs []uuid.UUID) error {
-		_, err := w.akten.InsertVersion(ctx, tx, stadt, w.now(), akte.NewVersion{ID: v2, DokumentID: d, Origin: "edit", Files: newFiles(blobs)})
+	w.Keep(stadt, []string{"Brief, zweite Fassung"}, func(tx pgx.Tx, files []akte.NewFile) error {
+		_, err := w.Akten.InsertVersion(ctx, tx, stadt, w.Now(), akte.NewVersion{ID: v2, DokumentID: d, Origin: "edit", Files: files})
 		return err
 	})
-	w.tx(func(tx pgx.Tx) error {
-		return w.akten.SetExtraction(ctx, tx, stadt, w.now(), d, v2, akte.ExtractionFailed, "x")
+	w.Tx(func(tx pgx.Tx) error {
+		return w.Akten.SetExtraction(ctx, tx, stadt, w.Now(), d, v2, akte.ExtractionFailed, "x")
 	})
 	collect()
 	want("intake", "text", "filed", "intake")
 
 	vg, err = readVorgang(w, vg.ID)
 	must(t, err)
-	_, err = w.akten.CloseVorgang(ctx, stadt, vg.ID, "erledigt", vg.RowVersion)
+	_, err = w.Akten.CloseVorgang(ctx, stadt, vg.ID, "erledigt", vg.RowVersion)
 	must(t, err)
 	for range 2 {
 		must(t, w.p.CollectRecord(ctx, pgtest.Stadt, vg.ID)) // a Vorgang stands for its Dokumente
@@ -161,7 +162,7 @@ func TestFilingClosingTextAndNewVersionsMakeFurtherArchiveVersions(t *testing.T)
 }
 
 func readVorgang(w *world, id uuid.UUID) (v akte.Vorgang, err error) {
-	w.tx(func(tx pgx.Tx) error {
+	w.Tx(func(tx pgx.Tx) error {
 		v, err = akte.VorgangByID(context.Background(), tx, id)
 		return err
 	})
@@ -170,13 +171,13 @@ func readVorgang(w *world, id uuid.UUID) (v akte.Vorgang, err error) {
 
 // openOf counts what the reconciler finds for a kind of job.
 func (w *world) openOf(kind string) int {
-	w.t.Helper()
+	w.T.Helper()
 	n := 0
 	for _, j := range w.p.Jobs() {
 		if j.Kind != kind {
 			continue
 		}
-		w.tx(func(tx pgx.Tx) error {
+		w.Tx(func(tx pgx.Tx) error {
 			ids, err := j.Open(context.Background(), tx, 100)
 			n = len(ids)
 			return err
@@ -197,13 +198,13 @@ func TestTheReconcilerFindsWhatALostQueueForgot(t *testing.T) {
 		t.Fatalf("open after collecting: %d", n)
 	}
 	vg := w.vorgang("61/5-BA-000002/26")
-	_, err := w.akten.File(t.Context(), stadt, d, akte.FileRequest{VorgangID: vg.ID})
+	_, err := w.Akten.File(t.Context(), stadt, d, akte.FileRequest{VorgangID: vg.ID})
 	must(t, err)
 	if n := w.openOf(preservation.Collect); n != 1 {
 		t.Fatalf("open after filing: %d", n)
 	}
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, d))
-	w.expire.Store(int64(11 * time.Minute)) // an intake that takes too long is collected as it is
+	w.Pass(11 * time.Minute) // an intake that takes too long is collected as it is
 	if n := w.openOf(preservation.Collect); n != 1 {
 		t.Fatalf("open after 11 minutes: %d", n)
 	}
@@ -223,8 +224,8 @@ func TestAnIntakeThatEndsAfterTheSealGetsASecondArchiveVersion(t *testing.T) {
 	if g := w.groups(d); len(g) != 1 {
 		t.Fatalf("%d archive versions while intake goes on", len(g))
 	}
-	w.tx(func(tx pgx.Tx) error {
-		return w.akten.SetRecognised(t.Context(), tx, d, akte.Recognised{Subject: "Carport"})
+	w.Tx(func(tx pgx.Tx) error {
+		return w.Akten.SetRecognised(t.Context(), tx, d, akte.Recognised{Subject: "Carport"})
 	})
 	w.decided(d, v)
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, d))
@@ -244,16 +245,16 @@ func TestAnIntakeThatEndsAfterTheSealGetsASecondArchiveVersion(t *testing.T) {
 func TestQuarantinedDokumenteAreNotSealed(t *testing.T) {
 	w := newWorld(t)
 	d := id()
-	w.storeFiles([]string{"kaputt"}, func(tx pgx.Tx, blobs []uuid.UUID) error {
-		return w.akten.InsertDokumente(t.Context(), tx, stadt, w.now(), akte.NewDokument{ID: d, VersionID: id(), State: akte.Quarantined, Channel: akte.ChannelAPI, Files: newFiles(blobs)})
+	w.Keep(stadt, []string{"kaputt"}, func(tx pgx.Tx, files []akte.NewFile) error {
+		return w.Akten.InsertDokumente(t.Context(), tx, stadt, w.Now(), akte.NewDokument{ID: d, VersionID: id(), State: akte.Quarantined, Channel: akte.ChannelAPI, Files: files})
 	})
-	w.expire.Store(int64(time.Hour))
+	w.Pass(time.Hour)
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, d))
 	if r := w.sealNow(w.p); r.Documents != 0 || len(w.groups(d)) != 0 {
 		t.Errorf("a quarantined Dokument was sealed: %+v", r)
 	}
 	// But the bucket knows it.
-	stock, err := preservation.ReadBucket(t.Context(), w.store, "stadt")
+	stock, err := preservation.ReadBucket(t.Context(), w.Store, "stadt")
 	must(t, err)
 	if rows := stock.Snapshots["intake"]; len(rows) != 1 || !bytes.Contains(rows[0], []byte(d.String())) || !bytes.Contains(rows[0], []byte(`"sha256"`)) {
 		t.Errorf("snapshot of the intake: %s", rows)
@@ -270,7 +271,9 @@ func TestThePolicyClosesByPeriodAndBySize(t *testing.T) {
 			}
 		}
 	}
-	seals := func() int { return one[int](w, `SELECT count(*) FROM seal WHERE tenant = evb_tenant()`) }
+	seals := func() int {
+		return worldtest.One[int](w.World, `SELECT count(*) FROM seal WHERE tenant = evb_tenant()`)
+	}
 	for range 2 {
 		must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, w.letter("x", noise(20))))
 	}
@@ -282,7 +285,7 @@ func TestThePolicyClosesByPeriodAndBySize(t *testing.T) {
 		t.Fatalf("%d seals after 3 leaves", seals())
 	}
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, w.letter("x", noise(20))))
-	w.expire.Store(int64(61 * time.Minute))
+	w.Pass(61 * time.Minute)
 	if run(); seals() != 2 {
 		t.Fatalf("%d seals after the period", seals())
 	}
@@ -292,7 +295,7 @@ func TestThePolicyClosesByPeriodAndBySize(t *testing.T) {
 	for _, j := range w.p.Jobs() {
 		if j.Kind == preservation.Stamp {
 			for range 2 {
-				must(t, j.Run(t.Context(), jobOf(one[uuid.UUID](w, `
+				must(t, j.Run(t.Context(), jobOf(worldtest.One[uuid.UUID](w.World, `
                     SELECT id FROM seal l WHERE tenant = evb_tenant() ORDER BY
                         EXISTS (SELECT FROM seal_state x WHERE x.seal_id = l.id AND x.state = 'sealed'), number LIMIT 1`))))
 			}
@@ -320,7 +323,7 @@ func TestOnlyThoseWhoSeeTheDokumentGetItsEvidence(t *testing.T) {
 		func() error { _, err := w.p.Seal(t.Context(), stranger, id()); return err },
 		func() error { _, err := w.p.Status(t.Context(), stranger); return err },
 		func() error { _, err := w.p.SealNow(t.Context(), stranger); return err },
-		func() error { _, err := w.p.Check(t.Context(), stranger); return err },
+		func() error { _, _, err := w.p.Check(t.Context(), stranger); return err },
 	} {
 		if err := call(); fault.KindOf(err) != fault.Forbidden {
 			t.Errorf("a stranger got %v", err)
@@ -340,23 +343,23 @@ func TestWhatIsSealedIsLockedInTheBucket(t *testing.T) {
 	w := newWorld(t)
 	w.superExec("UPDATE tenant SET lock_mode = 'COMPLIANCE' WHERE id = 1")
 	w.letter("x", "Brief")
-	w.number()
+	w.Number()
 	w.sealNow(w.p)
 	kinds := map[layout.Kind]storage.LockMode{}
-	for info, err := range w.store.List(t.Context(), layout.TenantPrefix("stadt"), "") {
+	for info, err := range w.Store.List(t.Context(), layout.TenantPrefix("stadt"), "") {
 		must(t, err)
 		n, err := layout.Parse(info.Key)
 		must(t, err)
 		if n.Kind == layout.KindContent {
 			continue
 		}
-		st, err := w.store.Stat(t.Context(), info.Key)
+		st, err := w.Store.Stat(t.Context(), info.Key)
 		must(t, err)
 		least := 3600 * 24 * time.Hour
 		if n.Kind == layout.KindSnapshot {
 			least = 89 * 24 * time.Hour
 		}
-		if st.Lock.Until.Before(w.now().Add(least)) {
+		if st.Lock.Until.Before(w.Now().Add(least)) {
 			t.Errorf("%s is locked until %s only", info.Key, st.Lock.Until)
 		}
 		kinds[n.Kind] = st.Lock.Mode
@@ -376,12 +379,15 @@ func TestATreeFileThatIsGoneIsBuiltAgainAndCheckNamesWhatIsWrong(t *testing.T) {
 	w := newWorld(t)
 	d := w.letter("x", "Brief")
 	w.letter("y", "Brief 2")
-	w.number()
+	w.Number()
 	w.sealNow(w.p)
 	seal := w.groups(d)[0].Seal
 	codes := func() (out []string) {
-		found, err := w.p.Check(t.Context(), stadt)
+		found, n, err := w.p.Check(t.Context(), stadt)
 		must(t, err)
+		if n < 3 { // a pack, the seal, a head
+			t.Errorf("only %d things compared", n)
+		}
 		for _, f := range found {
 			out = append(out, f.Code)
 		}
@@ -418,10 +424,10 @@ func TestAnArchiveVersionThatLostAMemberDoesNotHoldUpTheOthers(t *testing.T) {
 	w := newWorld(t)
 	bad, good := w.letter("schlecht", "Brief"), w.letter("gut", "Brief 2")
 	must(t, w.p.CollectRecord(t.Context(), pgtest.Stadt, bad))
-	w.exec(`DELETE FROM archive_metadata WHERE tenant = evb_tenant()`)
+	w.Exec(`DELETE FROM archive_metadata WHERE tenant = evb_tenant()`)
 	w.sealNow(w.p)
 	w.mustVerify(w.verifier(), w.groups(good)[0])
-	if n := one[int](w, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND seal_id IS NULL`); n != 1 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM archive_version WHERE tenant = evb_tenant() AND seal_id IS NULL`); n != 1 {
 		t.Errorf("%d open", n)
 	}
 }

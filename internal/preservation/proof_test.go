@@ -16,6 +16,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/preservation"
+	"evb/internal/sharedtest"
 	"evb/signature/digest"
 	"evb/signature/ers"
 	"evb/storage"
@@ -123,22 +124,7 @@ func TestOpenSSLVerifiesEachTokenAgainstItsImprint(t *testing.T) {
 }
 
 func TestASecondImplementationAgrees(t *testing.T) {
-	shared := os.Getenv("EVB_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "..", "shared")
-	}
-	script, err := filepath.Abs(filepath.Join(shared, "tools", "ers-oracle", "ers-oracle.sh"))
-	must(t, err)
-	_, err = os.Stat(script)
-	if err == nil {
-		_, err = exec.LookPath("javac")
-	}
-	if err != nil {
-		if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
-			t.Fatalf("the independent verifier is missing: %v", err)
-		}
-		t.Skipf("no second opinion here: %v", err)
-	}
+	script := sharedtest.Oracle(t)
 	w := newWorld(t)
 	var docs []uuid.UUID
 	for i := range 5 {
@@ -168,7 +154,7 @@ func TestASecondImplementationAgrees(t *testing.T) {
 
 func readObject(t *testing.T, w *world, key storage.Key) []byte {
 	t.Helper()
-	rc, _, err := w.store.Get(t.Context(), key, storage.Range{})
+	rc, _, err := w.Store.Get(t.Context(), key, storage.Range{})
 	must(t, err)
 	defer func() { _ = rc.Close() }()
 	var b bytes.Buffer
@@ -186,13 +172,13 @@ func TestWithoutTheDatabaseTheBucketTellsEveryDokument(t *testing.T) {
 	for i := range 6 {
 		docs = append(docs, w.letter(fmt.Sprintf("Betreff %d", i), fmt.Sprintf("Brief %d", i)))
 	}
-	_, err := w.akten.File(ctx, stadt, docs[0], akte.FileRequest{VorgangID: vg.ID})
+	_, err := w.Akten.File(ctx, stadt, docs[0], akte.FileRequest{VorgangID: vg.ID})
 	must(t, err)
-	w.number()
+	w.Number()
 	w.sealNow(w.p)
 	leaves := map[uuid.UUID][]byte{}
 	for _, d := range docs {
-		v, err := w.akten.Dokument(ctx, stadt, d)
+		v, err := w.Akten.Dokument(ctx, stadt, d)
 		must(t, err)
 		want[d] = v
 		for _, g := range w.groups(d) {
@@ -201,7 +187,7 @@ func TestWithoutTheDatabaseTheBucketTellsEveryDokument(t *testing.T) {
 	}
 	w.dropDatabase()
 
-	stock, err := preservation.ReadBucket(ctx, w.store, "stadt")
+	stock, err := preservation.ReadBucket(ctx, w.Store, "stadt")
 	must(t, err)
 	if len(stock.Dokumente) != len(docs) || len(stock.Heads) == 0 {
 		t.Fatalf("%d Dokumente, %d heads", len(stock.Dokumente), len(stock.Heads))
@@ -236,7 +222,7 @@ func TestWithoutTheDatabaseTheBucketTellsEveryDokument(t *testing.T) {
 	}
 	// The leaf that the bucket gives stands in a stamped tree.
 	trees := ""
-	for info, err := range w.store.List(ctx, layout.SealPrefix("stadt"), "") {
+	for info, err := range w.Store.List(ctx, layout.SealPrefix("stadt"), "") {
 		must(t, err)
 		if n, err := layout.Parse(info.Key); err == nil && n.Kind == layout.KindSealLeaves {
 			trees += string(readObject(t, w, info.Key))
@@ -259,13 +245,13 @@ func TestWithoutTheDatabaseTheBucketTellsEveryDokument(t *testing.T) {
 
 // dropDatabase takes the database away.
 func (w *world) dropDatabase() {
-	w.t.Helper()
-	name := pgtest.NameOf(w.db)
-	w.db.Close()
-	ctx := w.t.Context()
+	w.T.Helper()
+	name := pgtest.NameOf(w.DB)
+	w.DB.Close()
+	ctx := w.T.Context()
 	conn, err := pgx.Connect(ctx, strings.Replace(pgtest.SuperDSN(name), name, "postgres", 1))
-	must(w.t, err)
+	must(w.T, err)
 	defer func() { _ = conn.Close(ctx) }()
 	_, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-	must(w.t, err)
+	must(w.T, err)
 }

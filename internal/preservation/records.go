@@ -27,6 +27,7 @@ import (
 // versionRow is an archive version with its seal.
 type versionRow struct {
 	ID        uuid.UUID
+	Dokument  uuid.UUID
 	Version   *uuid.UUID
 	Number    int
 	Cause     Cause
@@ -41,18 +42,18 @@ type versionRow struct {
 }
 
 const sqlVersionRows = `
-    SELECT a.id, a.version_id, a.number, a.cause, a.created_at, a.seal_id, a.leaf, l.algorithm, done.at,
+    SELECT a.id, a.dokument_id, a.version_id, a.number, a.cause, a.created_at, a.seal_id, a.leaf, l.algorithm, done.at,
         EXISTS (SELECT FROM seal_state x WHERE x.tenant = a.tenant AND x.seal_id = a.seal_id AND x.state = 'problem'),
         m.salt, m.body
     FROM archive_version a
     LEFT JOIN seal l ON l.tenant = a.tenant AND l.id = a.seal_id
     LEFT JOIN seal_state done ON done.tenant = a.tenant AND done.seal_id = a.seal_id AND done.state = 'sealed'
     LEFT JOIN archive_metadata m ON m.tenant = a.tenant AND m.archive_version_id = a.id
-    WHERE a.tenant = evb_tenant() AND a.dokument_id = $1 AND a.removed_at IS NULL
-    ORDER BY a.number`
+    WHERE a.tenant = evb_tenant() AND a.dokument_id = ANY ($1) AND a.removed_at IS NULL
+    ORDER BY a.dokument_id, a.number`
 
-func versionRows(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]versionRow, error) {
-	rows, err := q.Query(ctx, sqlVersionRows, dokument)
+func versionRows(ctx context.Context, q postgres.Querier, dokumente ...uuid.UUID) ([]versionRow, error) {
+	rows, err := q.Query(ctx, sqlVersionRows, dokumente)
 	if err != nil {
 		return nil, fmt.Errorf("archive versions: %w", err)
 	}
@@ -60,41 +61,50 @@ func versionRows(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([
 }
 
 const sqlMembers = `
-    SELECT g.kind, coalesce(g.blob_id, '00000000-0000-0000-0000-000000000000'), coalesce(o.size, 0), o.sha256,
+    SELECT g.archive_version_id, g.kind, coalesce(g.blob_id, '00000000-0000-0000-0000-000000000000'), coalesce(o.size, 0), o.sha256,
         g.digest_algorithm, g.digest,
         coalesce((SELECT value FROM blob_digest b WHERE b.tenant = g.tenant AND b.blob_id = g.blob_id AND b.algorithm = 'sha512'), NULL)
     FROM group_member g LEFT JOIN blob o ON o.tenant = g.tenant AND o.id = g.blob_id
-    WHERE g.tenant = evb_tenant() AND g.archive_version_id = $1
-    ORDER BY g.position`
+    WHERE g.tenant = evb_tenant() AND g.archive_version_id = ANY ($1)
+    ORDER BY g.archive_version_id, g.position`
 
-// members lists the group of an archive version with names from its metadata.
-func members(ctx context.Context, q postgres.Querier, v versionRow) ([]Member, error) {
-	rows, err := q.Query(ctx, sqlMembers, v.ID)
+// members lists the groups of archive versions with names from their metadata.
+func members(ctx context.Context, q postgres.Querier, versions []versionRow) (map[uuid.UUID][]Member, error) {
+	ids, bodies := make([]uuid.UUID, len(versions)), map[uuid.UUID]*evidence.Metadata{}
+	byID := make(map[uuid.UUID]versionRow, len(versions))
+	for i, v := range versions {
+		ids[i], byID[v.ID] = v.ID, v
+		if v.Body == nil {
+			continue
+		}
+		md, err := evidence.ParseMetadata([]byte(*v.Body))
+		if err != nil {
+			return nil, fmt.Errorf("archive version %s: %w", v.ID, err)
+		}
+		bodies[v.ID] = md
+	}
+	rows, err := q.Query(ctx, sqlMembers, ids)
 	if err != nil {
-		return nil, fmt.Errorf("members of %s: %w", v.ID, err)
+		return nil, fmt.Errorf("members: %w", err)
 	}
 	defer rows.Close()
-	var md *evidence.Metadata
-	if v.Body != nil {
-		if md, err = evidence.ParseMetadata([]byte(*v.Body)); err != nil {
-			return nil, err
-		}
-	}
-	var out []Member
+	out := make(map[uuid.UUID][]Member, len(versions))
 	for rows.Next() {
+		var of uuid.UUID
 		var m Member
 		var sha256, external, sha512 []byte
 		var extAlg string
-		if err := rows.Scan(&m.Kind, &m.Blob, &m.Size, &sha256, &extAlg, &external, &sha512); err != nil {
+		if err := rows.Scan(&of, &m.Kind, &m.Blob, &m.Size, &sha256, &extAlg, &external, &sha512); err != nil {
 			return nil, err
 		}
+		v := byID[of]
 		switch m.Kind {
 		case MemberBlob:
 			m.Digests = []digest.Digest{{Algorithm: digest.SHA256, Value: sha256}}
 			if sha512 != nil {
 				m.Digests = append(m.Digests, digest.Digest{Algorithm: digest.SHA512, Value: sha512})
 			}
-			if md != nil {
+			if md := bodies[of]; md != nil {
 				if i := slices.IndexFunc(md.Members, func(f evidence.MemberFile) bool { return f.SHA256 == m.Digests[0].Hex() }); i >= 0 {
 					m.Name, m.MediaType = md.Members[i].File, md.Members[i].MediaType
 				}
@@ -109,7 +119,7 @@ func members(ctx context.Context, q postgres.Querier, v versionRow) ([]Member, e
 		case MemberExternal:
 			m.Digests = []digest.Digest{{Algorithm: digest.Algorithm(extAlg), Value: external}}
 		}
-		out = append(out, m)
+		out[of] = append(out[of], m)
 	}
 	return out, rows.Err()
 }
@@ -152,8 +162,11 @@ func (s *Service) Record(ctx context.Context, a access.Actor, dokument, archiveV
 	case rows[i].SealedAt == nil:
 		return nil, fault.New("evidence-pending")
 	}
-	v, err := s.proven(ctx, a, rows[i])
-	return v.Record, err
+	v, err := s.proven(ctx, a, rows[i:i+1])
+	if err != nil {
+		return nil, err
+	}
+	return v[0].Record, nil
 }
 
 // GroupsOf gives every archive version of a Dokument that the actor sees, with
@@ -162,56 +175,102 @@ func (s *Service) GroupsOf(ctx context.Context, a access.Actor, dokument uuid.UU
 	if err := s.dokument(ctx, a, dokument); err != nil {
 		return nil, err
 	}
-	rows, err := s.versions(ctx, a.Tenant, dokument)
+	all, err := s.groups(ctx, a, []uuid.UUID{dokument})
+	return all[dokument], err
+}
+
+// GroupsOfAll is GroupsOf for many Dokumente: what they share (seals, tokens,
+// trees) is read once. What the actor does not see is left out.
+func (s *Service) GroupsOfAll(ctx context.Context, a access.Actor, dokumente []uuid.UUID) (map[uuid.UUID][]ArchiveVersion, error) {
+	var seen []uuid.UUID
+	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		rows, err := q.Query(ctx, sqlSeen, a.User, s.now(), dokumente, a.User == access.SystemUser)
+		if err != nil {
+			return fmt.Errorf("visible dokumente: %w", err)
+		}
+		seen, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := make([]ArchiveVersion, len(rows))
-	for i, r := range rows {
-		if out[i], err = s.proven(ctx, a, r); err != nil {
-			return nil, fmt.Errorf("archive version %s: %w", r.ID, err)
-		}
+	return s.groups(ctx, a, seen)
+}
+
+var sqlSeen = `
+    SELECT o.id FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = ANY ($3) AND ($4 OR ` + access.Sees("o", 1, 2) + `)`
+
+func (s *Service) groups(ctx context.Context, a access.Actor, dokumente []uuid.UUID) (map[uuid.UUID][]ArchiveVersion, error) {
+	rows, err := s.versions(ctx, a.Tenant, dokumente...)
+	if err != nil {
+		return nil, err
+	}
+	versions, err := s.proven(ctx, a, rows)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uuid.UUID][]ArchiveVersion, len(dokumente))
+	for i, v := range versions {
+		out[rows[i].Dokument] = append(out[rows[i].Dokument], v)
 	}
 	return out, nil
 }
 
-func (s *Service) versions(ctx context.Context, tenant access.Tenant, dokument uuid.UUID) ([]versionRow, error) {
+func (s *Service) versions(ctx context.Context, tenant access.Tenant, dokumente ...uuid.UUID) ([]versionRow, error) {
 	var rows []versionRow
 	err := s.db.Read(ctx, tenant, func(q postgres.Querier) error {
 		var err error
-		rows, err = versionRows(ctx, q, dokument)
+		rows, err = versionRows(ctx, q, dokumente...)
 		return err
 	})
 	return rows, err
 }
 
-// proven puts an archive version together with its proof, if it has one.
-func (s *Service) proven(ctx context.Context, a access.Actor, r versionRow) (ArchiveVersion, error) {
-	v := ArchiveVersion{ID: r.ID, Number: r.Number, Cause: r.Cause, CreatedAt: r.CreatedAt.UTC(), Salt: r.Salt}
-	if r.Version != nil {
-		v.VersionID = *r.Version
-	}
-	if r.Body != nil {
-		v.Metadata = []byte(*r.Body)
-	}
-	if r.Seal != nil {
-		v.Seal = *r.Seal
-	}
-	var tokens []Token
+// proven puts archive versions together with their proofs, as far as they have
+// one.
+func (s *Service) proven(ctx context.Context, a access.Actor, rows []versionRow) ([]ArchiveVersion, error) {
+	var groups map[uuid.UUID][]Member
+	tokens := map[uuid.UUID][]Token{}
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		var err error
-		if v.Members, err = members(ctx, q, r); err != nil || r.SealedAt == nil {
+		if groups, err = members(ctx, q, rows); err != nil {
 			return err
 		}
-		tokens, err = tokensOf(ctx, q, *r.Seal)
-		return err
+		for _, r := range rows {
+			if r.SealedAt == nil || tokens[*r.Seal] != nil {
+				continue
+			}
+			if tokens[*r.Seal], err = tokensOf(ctx, q, *r.Seal); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	if err != nil || r.SealedAt == nil {
-		return v, err
+	if err != nil {
+		return nil, err
 	}
-	v.SealedAt, v.Tokens = r.SealedAt.UTC(), tokens
-	v.Record, err = s.record(ctx, a, v, *r.Leaf, *r.Algorithm)
-	return v, err
+	out := make([]ArchiveVersion, len(rows))
+	trees := trees{}
+	for i, r := range rows {
+		v := ArchiveVersion{ID: r.ID, Number: r.Number, Cause: r.Cause, CreatedAt: r.CreatedAt.UTC(), Salt: r.Salt, Members: groups[r.ID]}
+		if r.Version != nil {
+			v.VersionID = *r.Version
+		}
+		if r.Body != nil {
+			v.Metadata = []byte(*r.Body)
+		}
+		if r.Seal != nil {
+			v.Seal = *r.Seal
+		}
+		if r.SealedAt != nil {
+			v.SealedAt, v.Tokens = r.SealedAt.UTC(), tokens[*r.Seal]
+			if v.Record, err = s.record(ctx, a, trees, v, *r.Leaf, *r.Algorithm); err != nil {
+				return nil, fmt.Errorf("archive version %s: %w", r.ID, err)
+			}
+		}
+		out[i] = v
+	}
+	return out, nil
 }
 
 // errRenewed says that the record has renewals, which this version of the
@@ -219,7 +278,7 @@ func (s *Service) proven(ctx context.Context, a access.Actor, r versionRow) (Arc
 var errRenewed = errors.New("the seal was renewed by a newer version of the program")
 
 // record cuts the reduced hash tree out of the tree in the bucket.
-func (s *Service) record(ctx context.Context, a access.Actor, v ArchiveVersion, leaf int, alg digest.Algorithm) ([]byte, error) {
+func (s *Service) record(ctx context.Context, a access.Actor, open trees, v ArchiveVersion, leaf int, alg digest.Algorithm) ([]byte, error) {
 	if len(v.Tokens) != 1 {
 		return nil, errRenewed
 	}
@@ -231,9 +290,13 @@ func (s *Service) record(ctx context.Context, a access.Actor, v ArchiveVersion, 
 		}
 		digests[i] = value
 	}
-	lists, err := s.reduced(ctx, a, v.Seal, leaf, digests)
+	tree, err := s.tree(ctx, a, open, v.Seal)
 	if err != nil {
 		return nil, err
+	}
+	lists, err := tree.Reduced(leaf, digests)
+	if err != nil {
+		return nil, fmt.Errorf("tree of seal %s: %w", v.Seal, err)
 	}
 	ts, err := ers.NewTimestamp(alg, lists, v.Tokens[0].DER)
 	if err != nil {
@@ -250,13 +313,30 @@ func (s *Service) record(ctx context.Context, a access.Actor, v ArchiveVersion, 
 // store instead of one a level.
 const wholeTree = 256 << 10
 
-// reduced reads the path of a leaf: a small tree file at once, of a large one a
-// range a level. A tree file that is gone is built again from the leaf list.
-func (s *Service) reduced(ctx context.Context, a access.Actor, sealID uuid.UUID, leaf int, digests [][]byte) ([]hashtree.List, error) {
+// reducer cuts the path of a leaf out of a tree.
+type reducer interface {
+	Reduced(leaf int, digests [][]byte) ([]hashtree.List, error)
+}
+
+// trees are those that one call has opened: a thousand Dokumente share a seal.
+type trees map[uuid.UUID]reducer
+
+// tree opens the tree of a seal: a small file is read at once, of a large one a
+// range a level and leaf. A tree file that is gone is built again from the leaf
+// list.
+func (s *Service) tree(ctx context.Context, a access.Actor, open trees, sealID uuid.UUID) (reducer, error) {
+	if t := open[sealID]; t != nil {
+		return t, nil
+	}
 	key := layout.SealLevels(a.TenantSlug, sealID)
 	info, err := s.store.Stat(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
-		return s.reducedFromLeaves(ctx, a, sealID, leaf, digests)
+		t, err := s.treeFromLeaves(ctx, a, sealID)
+		if err != nil {
+			return nil, err
+		}
+		open[sealID] = t
+		return t, nil
 	}
 	if err != nil {
 		return nil, err
@@ -273,10 +353,11 @@ func (s *Service) reduced(ctx context.Context, a access.Actor, sealID uuid.UUID,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return f.Reduced(leaf, digests)
+	open[sealID] = f
+	return f, nil
 }
 
-func (s *Service) reducedFromLeaves(ctx context.Context, a access.Actor, sealID uuid.UUID, leaf int, digests [][]byte) ([]hashtree.List, error) {
+func (s *Service) treeFromLeaves(ctx context.Context, a access.Actor, sealID uuid.UUID) (reducer, error) {
 	key := layout.SealLeaves(a.TenantSlug, sealID)
 	r, _, err := s.store.Get(ctx, key, storage.Range{})
 	if err != nil {
@@ -287,7 +368,7 @@ func (s *Service) reducedFromLeaves(ctx context.Context, a access.Actor, sealID 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return t.Reduced(leaf, digests)
+	return t, nil
 }
 
 // objectReader reads ranges of a stored object. The bytes are not verified here:

@@ -111,11 +111,7 @@ func (s *Service) sealInfos(ctx context.Context, q postgres.Querier, where strin
 		i.Root, i.ClosedAt, i.State = digest.Digest{Algorithm: i.Algorithm, Value: root}, i.ClosedAt.UTC(), StateClosed
 		if genTime != nil {
 			i.State, i.GenTime, i.CertificateNotAfter = StateStamped, genTime.UTC(), notAfter.UTC()
-			if t, err := tsp.Parse(token); err == nil {
-				if c := t.Signer(); c != nil {
-					i.Signer = c.Subject()
-				}
-			}
+			i.Signer = signerOf(token)
 			i.RenewBefore = s.renewBefore(i)
 		}
 		switch {
@@ -238,23 +234,56 @@ func (s *Service) Status(ctx context.Context, a access.Actor) (StatusReport, err
 		if err := q.QueryRow(ctx, sqlCounts).Scan(&out.InIntake, &out.Unpacked); err != nil {
 			return err
 		}
-		all, err := s.sealInfos(ctx, q, `ORDER BY l.number`)
+		if err := s.usage(ctx, q, &out); err != nil {
+			return err
+		}
+		var err error
+		if out.Unfinished, err = s.sealInfos(ctx, q, `AND NOT `+sqlIsSealed+` ORDER BY l.number`); err != nil {
+			return err
+		}
+		last, err := s.sealInfos(ctx, q, `AND `+sqlIsSealed+` ORDER BY l.number DESC LIMIT 1`)
 		if err != nil {
 			return err
 		}
-		s.sumUp(&out, all)
+		if len(last) > 0 {
+			out.LastSeal = &last[0]
+		}
 		return s.newestHeads(ctx, q, &out)
 	})
 	return out, err
 }
 
-func (s *Service) sumUp(out *StatusReport, all []SealInfo) {
-	for i, l := range all {
-		if l.State != StateSealed {
-			out.Unfinished = append(out.Unfinished, l)
-			continue
+const sqlIsSealed = `EXISTS (SELECT FROM seal_state x WHERE x.tenant = l.tenant AND x.seal_id = l.id AND x.state = 'sealed')`
+
+// sqlUsage adds up the seals by what they rest on. A certificate is told from
+// another by its end; one token of each shows whose it is.
+const sqlUsage = `
+    SELECT u.algorithm, u.signature_algorithm, u.tsa, u.not_after, u.seals, u.leaves, t.token
+    FROM (
+        SELECT l.algorithm, t.signature_algorithm, t.tsa, t.certificate_not_after AS not_after, count(*)::int AS seals, sum(l.leaves)::int AS leaves, max(l.number) AS newest
+        FROM seal l JOIN time_stamp_token t ON t.tenant = l.tenant AND t.subject_id = l.id
+        WHERE l.tenant = evb_tenant() AND ` + sqlIsSealed + `
+        GROUP BY 1, 2, 3, 4) u
+    JOIN seal n ON n.tenant = evb_tenant() AND n.number = u.newest
+    JOIN time_stamp_token t ON t.tenant = n.tenant AND t.subject_id = n.id
+    ORDER BY u.newest`
+
+// usage says what rests on which algorithm, authority and signer.
+func (s *Service) usage(ctx context.Context, q postgres.Querier, out *StatusReport) error {
+	rows, err := q.Query(ctx, sqlUsage)
+	if err != nil {
+		return fmt.Errorf("use of algorithms: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l SealInfo
+		var seals int
+		var token []byte
+		if err := rows.Scan(&l.Algorithm, &l.SignatureAlgorithm, &l.TSA, &l.CertificateNotAfter, &seals, &l.Leaves, &token); err != nil {
+			return err
 		}
-		out.LastSeal = &all[i]
+		l.Signer, l.CertificateNotAfter = signerOf(token), l.CertificateNotAfter.UTC()
+		l.RenewBefore = s.renewBefore(l)
 		k := slices.IndexFunc(out.Seals, func(u AlgorithmUse) bool {
 			return u.Hash == l.Algorithm && u.Signature == l.SignatureAlgorithm && u.TSA == l.TSA && u.Signer == l.Signer
 		})
@@ -265,7 +294,7 @@ func (s *Service) sumUp(out *StatusReport, all []SealInfo) {
 			k = len(out.Seals) - 1
 		}
 		u := &out.Seals[k]
-		u.Seals++
+		u.Seals += seals
 		u.Leaves += l.Leaves
 		if l.CertificateNotAfter.Before(u.CertificateUntil) {
 			u.CertificateUntil = l.CertificateNotAfter
@@ -274,6 +303,19 @@ func (s *Service) sumUp(out *StatusReport, all []SealInfo) {
 			u.RenewBefore = l.RenewBefore
 		}
 	}
+	return rows.Err()
+}
+
+// signerOf is the subject of a token's certificate, empty where there is none.
+func signerOf(token []byte) string {
+	t, err := tsp.Parse(token)
+	if err != nil {
+		return ""
+	}
+	if c := t.Signer(); c != nil {
+		return c.Subject()
+	}
+	return ""
 }
 
 func (s *Service) newestHeads(ctx context.Context, q postgres.Querier, out *StatusReport) error {

@@ -15,6 +15,7 @@ import (
 	"evb/internal/fault"
 	"evb/internal/job"
 	"evb/internal/preservation"
+	"evb/internal/worldtest"
 	"evb/signature/cms"
 	"evb/signature/digest"
 	"evb/signature/tsp"
@@ -32,7 +33,7 @@ func newMischief(w *world) *mischief {
 	m := &mischief{w: w}
 	m.mode.Store("")
 	srv := httptest.NewServer(m)
-	w.t.Cleanup(srv.Close)
+	w.T.Cleanup(srv.Close)
 	m.url = srv.URL
 	return m
 }
@@ -90,7 +91,7 @@ func (m *mischief) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 func (m *mischief) service(change ...func(*preservation.Options)) *preservation.Service {
 	return m.w.service(append([]func(*preservation.Options){func(o *preservation.Options) {
-		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: m.url}}, Now: m.w.now, Timeout: time.Minute}
+		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: m.url}}, Now: m.w.Now, Timeout: time.Minute}
 	}}, change...)...)
 }
 
@@ -128,7 +129,7 @@ func TestAfterTwoLostAnswersAPersonIsAsked(t *testing.T) {
 	run := func() error {
 		for _, j := range p.Jobs() {
 			if j.Kind == preservation.Stamp {
-				return j.Run(t.Context(), jobOf(one[uuid.UUID](w, `SELECT id FROM seal WHERE tenant = evb_tenant()`)))
+				return j.Run(t.Context(), jobOf(worldtest.One[uuid.UUID](w.World, `SELECT id FROM seal WHERE tenant = evb_tenant()`)))
 			}
 		}
 		return nil
@@ -149,7 +150,7 @@ func TestAfterTwoLostAnswersAPersonIsAsked(t *testing.T) {
 	if e.State != preservation.Problem || e.Reason == "" {
 		t.Errorf("evidence: %+v", e)
 	}
-	w.expire.Store(int64(2 * time.Hour)) // it goes on by itself when the pause is over
+	w.Pass(2 * time.Hour) // it goes on by itself when the pause is over
 	m.mode.Store("")
 	must(t, run())
 	if e, _ = w.p.EvidenceOf(t.Context(), stadt, d); e.State != preservation.Sealed {
@@ -168,10 +169,10 @@ func TestAWrongAnswerIsDroppedAndNothingIsSealed(t *testing.T) {
 			m.mode.Store(mode)
 			_, err := p.SealNow(t.Context(), stadt)
 			wantFault(t, err, code)
-			if n := one[int](w, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`); n != 0 {
+			if n := worldtest.One[int](w.World, `SELECT count(*) FROM time_stamp_token WHERE tenant = evb_tenant()`); n != 0 {
 				t.Errorf("%d tokens kept", n)
 			}
-			outcome := one[string](w, `SELECT outcome FROM stamp_request WHERE tenant = evb_tenant()`)
+			outcome := worldtest.One[string](w.World, `SELECT outcome FROM stamp_request WHERE tenant = evb_tenant()`)
 			want := map[string]string{"imprint": "invalid", "nonce": "invalid", "refused": "refused", "down": "unreachable"}[mode]
 			if outcome != want {
 				t.Errorf("outcome %q, want %q", outcome, want)
@@ -188,7 +189,7 @@ func TestATokenOfAnAuthorityThatIsNotTrustedIsRefused(t *testing.T) {
 	w := newWorld(t)
 	other := newWorldTSA(t)
 	p := w.service(func(o *preservation.Options) {
-		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: w.url}}, Now: w.now, Verify: tsp.VerifyOptions{Anchors: cms.NewVerifier(other)}}
+		o.TSA = &tsp.Client{Authorities: []tsp.Authority{{URL: w.url}}, Now: w.Now, Verify: tsp.VerifyOptions{Anchors: cms.NewVerifier(other)}}
 	})
 	w.letter("x", "Brief")
 	_, err := p.SealNow(t.Context(), stadt)
@@ -207,7 +208,7 @@ func TestTheGracePeriodIsWaitedFor(t *testing.T) {
 	if _, err := w.p.Record(t.Context(), stadt, d, uuid.Nil); !fault.Is(err, "evidence-pending") {
 		t.Errorf("a record before the token is final: %v", err)
 	}
-	w.expire.Store(int64(61 * time.Minute))
+	w.Pass(61 * time.Minute)
 	r, err = p.SealNow(t.Context(), stadt)
 	must(t, err)
 	if r.Waiting || r.Seals[0].State != preservation.StateSealed {
@@ -244,7 +245,7 @@ func TestWithoutARevocationListTheSealStaysStamped(t *testing.T) {
 		t.Errorf("seal: %+v", seal)
 	}
 	w.sealNow(w.p) // the reason is gone: the same token becomes final
-	if n := one[int](w, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`); n != 1 {
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM stamp_request WHERE tenant = evb_tenant()`); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 	_, err = w.p.Seal(context.Background(), stadt, uuid.Nil)

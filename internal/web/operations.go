@@ -82,22 +82,22 @@ func finding(part, code string, params map[string]string, harmless bool) Finding
 func (s *Server) postCheck(w http.ResponseWriter, r *http.Request) error {
 	v := CheckReport{Checked: []Checked{}, Findings: []Finding{}}
 	a := actorOf(r)
-	blobs, err := s.p.Blobs.Check(r.Context(), a)
+	blobs, compared, err := s.p.Blobs.Check(r.Context(), a)
 	if err != nil {
 		return err
 	}
 	for _, f := range blobs {
 		v.Findings = append(v.Findings, finding("bucket", f.Code, f.Params, false))
 	}
-	v.Checked = append(v.Checked, Checked{Part: "bucket"})
-	evidence, err := s.p.Preservation.Check(r.Context(), a)
+	v.Checked = append(v.Checked, Checked{Part: "bucket", Count: int64(compared)})
+	evidence, proven, err := s.p.Preservation.Check(r.Context(), a)
 	if err != nil {
 		return err
 	}
 	for _, f := range evidence {
 		v.Findings = append(v.Findings, finding("evidence", f.Code, f.Params, f.Harmless))
 	}
-	v.Checked = append(v.Checked, Checked{Part: "evidence"})
+	v.Checked = append(v.Checked, Checked{Part: "evidence", Count: int64(proven)})
 	if s.p.Index != nil {
 		found, n, err := s.p.Index.Check(r.Context(), a)
 		if err != nil {
