@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -297,4 +298,47 @@ func quarantineAnswer(w http.ResponseWriter, q intake.Quarantine) error {
 
 func (s *Server) retryQuarantined(ctx context.Context, a access.Actor, id uuid.UUID, version int64, _ reasonBody) (intake.Quarantine, error) {
 	return s.p.Intake.Retry(ctx, a, id, version)
+}
+
+// getQuarantineContent answers the original bytes of an entry. They are what
+// nobody could use, so a browser saves them and shows nothing.
+func (s *Server) getQuarantineContent(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	body, q, size, err := s.p.Intake.QuarantineContent(r.Context(), actorOf(r), id)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": q.FileName}))
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return body.Close()
+	}
+	return stream(w, http.StatusOK, body)
+}
+
+// resolveBatch ends a batch that needs attention.
+func (s *Server) resolveBatch(w http.ResponseWriter, r *http.Request) error {
+	id, err := s.batchID(r)
+	if err != nil {
+		return err
+	}
+	version, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	var body reasonBody
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	book, err := s.p.Scan.Resolve(r.Context(), actorOf(r), id, body.Reason, version)
+	if err != nil {
+		return err
+	}
+	return writeVersioned(w, http.StatusOK, book.RowVersion, book)
 }

@@ -478,13 +478,19 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, f akte.Primary
 	if err != nil {
 		return err
 	}
+	return stream(w, status, body)
+}
+
+// stream answers bytes and closes them. What is wrong from the first one on is
+// still told as a problem; later the connection is cut.
+func stream(w http.ResponseWriter, status int, body io.ReadCloser) error {
 	defer func() { _ = body.Close() }() // reading only
 	buffered := bufio.NewReaderSize(body, 64<<10)
 	if _, err := buffered.Peek(1); err != nil && !errors.Is(err, io.EOF) {
-		return err // as long as it can be told
+		return err
 	}
 	w.WriteHeader(status)
-	_, err = io.Copy(w, buffered)
+	_, err := io.Copy(w, buffered)
 	return err
 }
 

@@ -63,8 +63,10 @@ func (s *Server) routes() []route {
 		{Method: "PUT", Path: v1 + "/batches/{id}/files/{name}", ID: "putBatchFile", DE: "Datei oder Stück davon (Content-Range)", EN: "A file or a piece of it (Content-Range)", Handle: s.putBatchFile, Class: upload, InType: "application/octet-stream", Out: scan.Upload{}},
 		{Method: "GET", Path: v1 + "/batches/{id}/files/{name}", ID: "batchFile", DE: "Stand des Hochladens (auch HEAD: Upload-Offset)", EN: "How far the upload is (HEAD: Upload-Offset)", Handle: s.headBatchFile, Out: scan.Upload{}},
 		{Method: "POST", Path: v1 + "/batches/{id}/submit", ID: "submitBatch", DE: "Stapel übergeben", EN: "Submit a batch", Handle: s.submitBatch, Out: scan.Book{}, Status: http.StatusAccepted},
+		{Method: "POST", Path: v1 + "/batches/{id}/resolve", ID: "resolveBatch", DE: "Klärungsbedürftigen Stapel abschließen, mit Begründung", EN: "End a batch that needs attention, with a reason", Handle: s.resolveBatch, In: reasonBody{}, Out: scan.Book{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/quarantine", ID: "quarantine", DE: "Quarantäne", EN: "Quarantine", Handle: s.getQuarantine, Query: with("batch_uuid", "state"), Out: list[quarantineView]{}},
 		{Method: "GET", Path: v1 + "/quarantine/{id}", ID: "quarantined", DE: "Ein Eintrag", EN: "One entry", Handle: one(s.p.Intake.QuarantineByID, quarantineAnswer), Out: quarantineView{}},
+		{Method: "GET", Path: v1 + "/quarantine/{id}/content", ID: "quarantinedContent", DE: "Die Datei, wie sie kam", EN: "The file as it came", Handle: s.getQuarantineContent, Class: download, OutType: "application/octet-stream"},
 		{Method: "POST", Path: v1 + "/quarantine/{id}/retry", ID: "retryQuarantined", DE: "Erneut versuchen", EN: "Try again", Handle: changed(s.retryQuarantined, quarantineAnswer), In: reasonBody{}, Out: quarantineView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/quarantine/{id}/release", ID: "releaseQuarantined", DE: "Freigeben, mit Begründung", EN: "Release, with a reason", Handle: explained(s.p.Intake.Release, quarantineAnswer), In: reasonBody{}, Out: quarantineView{}, IfMatch: true},
 		// Aktenplan, Akten, Vorgänge
