@@ -10,10 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"evb/internal/media"
+	"evb/internal/media/mediatest"
+	"evb/internal/sharedtest"
 )
 
 func TestSeparatorsOfOtherProductsSplitInTheirSchemes(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	for _, c := range []struct {
 		file   string
 		scheme media.Scheme
@@ -30,7 +32,7 @@ func TestSeparatorsOfOtherProductsSplitInTheirSchemes(t *testing.T) {
 		{"patch-code-t-middle.pdf", media.SchemeEVB, [][]int{{1, 2, 3}}},
 	} {
 		t.Run(c.file+" "+string(c.scheme), func(t *testing.T) {
-			path := shared(t, "data", "intake", "barcodes", c.file)
+			path := sharedtest.Path(t, "data", "intake", "barcodes", c.file)
 			p, err := e.Probe(context.Background(), path, c.file)
 			if err != nil {
 				t.Fatal(err)
@@ -62,7 +64,7 @@ func TestSeparatorsOfOtherProductsSplitInTheirSchemes(t *testing.T) {
 
 func TestBarCodesOfPhotographsAreRead(t *testing.T) {
 	for _, n := range []string{"1", "2", "4", "5"} {
-		f, err := os.Open(shared(t, "data", "intake", "barcode-photos", "code128-1__"+n+".png"))
+		f, err := os.Open(sharedtest.Path(t, "data", "intake", "barcode-photos", "code128-1__"+n+".png"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +73,7 @@ func TestBarCodesOfPhotographsAreRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := os.ReadFile(shared(t, "data", "intake", "barcode-photos", "code128-1__"+n+".txt"))
+		want, err := os.ReadFile(sharedtest.Path(t, "data", "intake", "barcode-photos", "code128-1__"+n+".txt"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package media_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,45 +9,19 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
 	"evb/internal/media"
 	"evb/internal/media/batchindex"
+	"evb/internal/media/mediatest"
 )
-
-type truthFile struct {
-	Batch string   `json:"batch"`
-	File  string   `json:"file"`
-	Traps []string `json:"traps"`
-	Pages []struct {
-		Page int      `json:"page"`
-		Kind string   `json:"kind"`
-		Doc  int      `json:"doc"`
-		Code string   `json:"code"`
-		Text []string `json:"text"`
-	} `json:"pages"`
-}
-
-func readTruth(t testing.TB, id string) truthFile {
-	t.Helper()
-	b, err := os.ReadFile(shared(t, "data", "intake", "batches", id+".truth.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tr truthFile
-	if err := json.Unmarshal(b, &tr); err != nil {
-		t.Fatal(err)
-	}
-	return tr
-}
 
 func readIndex(t testing.TB, id string) *batchindex.Index {
 	t.Helper()
 	var got [2]*batchindex.Index
 	for i, end := range []string{".index.csv", ".index.xml"} {
-		f, err := os.Open(shared(t, "data", "intake", "batches", id+end))
+		f, err := os.Open(filepath.Join(mediatest.Batches(), id+end))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,9 +40,9 @@ func readIndex(t testing.TB, id string) *batchindex.Index {
 func TestEachPageOfTheBatchesGetsTheFateOfTheTruth(t *testing.T) {
 	for _, id := range []string{"dev-a", "dev-b", "dev-c", "dev-d"} {
 		t.Run(id, func(t *testing.T) {
-			e := engine(t)
-			tr, index := readTruth(t, id), readIndex(t, id)
-			path := shared(t, "data", "intake", "batches", tr.File)
+			e := mediatest.Engine(t)
+			tr, index := mediatest.ReadTruth(t, id), readIndex(t, id)
+			path := filepath.Join(mediatest.Batches(), tr.File)
 			p, err := e.Probe(context.Background(), path, tr.File)
 			if err != nil {
 				t.Fatal(err)
@@ -116,7 +89,7 @@ func TestEachPageOfTheBatchesGetsTheFateOfTheTruth(t *testing.T) {
 }
 
 func TestRecognisedTextHoldsTheWordsOfTheTruth(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	if _, err := e.OCRVersion(context.Background()); err != nil {
 		t.Fatalf("text recognition is needed by this test: %v", err)
 	}
@@ -124,11 +97,8 @@ func TestRecognisedTextHoldsTheWordsOfTheTruth(t *testing.T) {
 		id     string
 		recall float64
 	}{{"dev-a", 0.9}, {"dev-b", 0.9}, {"dev-c", 0.9}, {"dev-d", 0.5}} {
-		tr := readTruth(t, c.id)
-		src := media.Source{Path: shared(t, "data", "intake", "batches", tr.File), Kind: media.KindPDF}
-		if filepath.Ext(tr.File) == ".tif" {
-			src.Kind = media.KindTIFF
-		}
+		tr := mediatest.ReadTruth(t, c.id)
+		src := tr.Source()
 		found, all, n := 0, 0, 0
 		start := time.Now()
 		for _, p := range tr.Pages {
@@ -140,7 +110,7 @@ func TestRecognisedTextHoldsTheWordsOfTheTruth(t *testing.T) {
 				t.Fatal(err)
 			}
 			n++
-			f, a := recall(strings.Join(p.Text, " "), r.Text)
+			f, a := mediatest.Recall(strings.Join(p.Text, " "), r.Text)
 			found, all = found+f, all+a
 			t.Logf("%s page %d: %d of %d words, confidence %.0f", c.id, p.Page, f, a, r.Confidence)
 		}
@@ -150,22 +120,4 @@ func TestRecognisedTextHoldsTheWordsOfTheTruth(t *testing.T) {
 			t.Errorf("%s: word recall %.3f, below %.2f", c.id, share, c.recall)
 		}
 	}
-}
-
-func recall(want, got string) (found, all int) {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	}
-	have := map[string]int{}
-	for _, w := range split(got) {
-		have[w]++
-	}
-	for _, w := range split(want) {
-		all++
-		if have[w] > 0 {
-			have[w]--
-			found++
-		}
-	}
-	return found, all
 }

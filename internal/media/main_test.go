@@ -4,22 +4,13 @@ import (
 	"os"
 	"testing"
 
-	"evb/internal/media"
+	"evb/internal/media/mediatest"
 )
 
 // TestMain makes the test binary its own child, as cmd/evb does.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == media.ChildCommand {
-		os.Exit(media.ChildMain(os.Args[2:], os.Stdin, os.Stdout))
+	if code, child := mediatest.Child(); child {
+		os.Exit(code)
 	}
-	dir, err := os.MkdirTemp("", "evb-media-test-")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(m.Run())
 }
-
-var cacheDir string

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"evb/internal/media"
+	"evb/internal/media/mediatest"
+	"evb/internal/sharedtest"
 )
 
 type manifestLine struct {
@@ -21,7 +23,7 @@ type manifestLine struct {
 
 func manifest(t *testing.T) []manifestLine {
 	t.Helper()
-	f, err := os.Open(shared(t, "data", "intake", "MANIFEST.tsv"))
+	f, err := os.Open(sharedtest.Path(t, "data", "intake", "MANIFEST.tsv"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +41,7 @@ func manifest(t *testing.T) []manifestLine {
 }
 
 func TestProbeDecidesAsTheManifestExpects(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	kinds := []string{"scans", "tiff", "born-digital", "pdfa", "broken", "hostile", "fuzz", "barcodes", "batches"}
 	for _, l := range manifest(t) {
 		if !slices.Contains(kinds, l.kind) {
@@ -52,7 +54,7 @@ func TestProbeDecidesAsTheManifestExpects(t *testing.T) {
 		}
 		t.Run(l.file, func(t *testing.T) {
 			start := time.Now()
-			p, err := e.Probe(context.Background(), filepath.Join(shared(t, "data", "intake"), l.file), l.file)
+			p, err := e.Probe(context.Background(), filepath.Join(sharedtest.Path(t, "data", "intake"), l.file), l.file)
 			if err != nil && media.CodeOf(err) == "" {
 				t.Fatalf("the machine is at fault: %v", err)
 			}

@@ -14,6 +14,8 @@ import (
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 
 	"evb/internal/media"
+	"evb/internal/media/mediatest"
+	"evb/internal/sharedtest"
 )
 
 // streams gives the digests of all image data of a PDF as its bytes stand in the
@@ -58,8 +60,8 @@ func split(t *testing.T, e *media.Engine, src media.Source, pages ...[]int) [][]
 }
 
 func TestSplitPDFKeepsImageStreamsAndIsDeterministic(t *testing.T) {
-	e := engine(t)
-	path := shared(t, "data", "intake", "batches", "dev-a.pdf")
+	e := mediatest.Engine(t)
+	path := filepath.Join(mediatest.Batches(), "dev-a.pdf")
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +72,7 @@ func TestSplitPDFKeepsImageStreamsAndIsDeterministic(t *testing.T) {
 	}
 	src := media.Source{Path: path, Kind: media.KindPDF}
 	first := split(t, e, src, []int{2}, []int{4, 6}, []int{12, 1})
-	second := split(t, engine(t), src, []int{2}, []int{4, 6}, []int{12, 1})
+	second := split(t, mediatest.Engine(t), src, []int{2}, []int{4, 6}, []int{12, 1})
 	for i := range first {
 		if !bytes.Equal(first[i], second[i]) {
 			t.Errorf("part %d: two runs give different bytes", i)
@@ -96,7 +98,7 @@ func TestSplitPDFKeepsImageStreamsAndIsDeterministic(t *testing.T) {
 }
 
 func TestSplitPartsShowTheirPagesAndPassTheProbe(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	for _, c := range []struct {
 		file string
 		page int
@@ -112,7 +114,7 @@ func TestSplitPartsShowTheirPagesAndPassTheProbe(t *testing.T) {
 		{"batches/dev-b.tif", 7},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			path := shared(t, "data", "intake", c.file)
+			path := sharedtest.Path(t, "data", "intake", c.file)
 			p, err := e.Probe(context.Background(), path, c.file)
 			if err != nil {
 				t.Fatal(err)
@@ -153,8 +155,8 @@ func TestSplitPartsShowTheirPagesAndPassTheProbe(t *testing.T) {
 }
 
 func TestSplitTIFFKeepsStripsAndIsDeterministic(t *testing.T) {
-	e := engine(t)
-	src := media.Source{Path: shared(t, "data", "intake", "batches", "dev-b.tif"), Kind: media.KindTIFF}
+	e := mediatest.Engine(t)
+	src := media.Source{Path: filepath.Join(mediatest.Batches(), "dev-b.tif"), Kind: media.KindTIFF}
 	a, b := split(t, e, src, []int{3, 7}), split(t, e, src, []int{3, 7})
 	if !bytes.Equal(a[0], b[0]) {
 		t.Error("two runs give different bytes")
@@ -172,9 +174,9 @@ func TestSplitTIFFKeepsStripsAndIsDeterministic(t *testing.T) {
 }
 
 func TestSplitRefusesAFileOnWhosePagesTwoReadersDisagree(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	out := filepath.Join(t.TempDir(), "out")
-	err := e.Split(context.Background(), media.Source{Path: shared(t, "data", "intake", "broken", "invalid_pdf.pdf"), Kind: media.KindPDF},
+	err := e.Split(context.Background(), media.Source{Path: sharedtest.Path(t, "data", "intake", "broken", "invalid_pdf.pdf"), Kind: media.KindPDF},
 		[]media.Part{{Pages: []int{1}, Out: out}})
 	if media.CodeOf(err) != media.CodeDamaged {
 		t.Errorf("%v", err)
@@ -182,13 +184,13 @@ func TestSplitRefusesAFileOnWhosePagesTwoReadersDisagree(t *testing.T) {
 }
 
 func TestSplitRefusesPagesThatAreNotThere(t *testing.T) {
-	e := engine(t)
+	e := mediatest.Engine(t)
 	for _, c := range []struct {
 		file string
 		kind media.Kind
 	}{{"dev-a.pdf", media.KindPDF}, {"dev-b.tif", media.KindTIFF}} {
 		out := filepath.Join(t.TempDir(), "out")
-		err := e.Split(context.Background(), media.Source{Path: shared(t, "data", "intake", "batches", c.file), Kind: c.kind},
+		err := e.Split(context.Background(), media.Source{Path: filepath.Join(mediatest.Batches(), c.file), Kind: c.kind},
 			[]media.Part{{Pages: []int{99}, Out: out}})
 		if media.CodeOf(err) != media.CodeNoSuchPage {
 			t.Errorf("%s: %v", c.file, err)
