@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,7 +113,7 @@ func launchProcess(t *testing.T, bin string, args []string, begin string, env ..
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(bin, args...) //nolint:gosec,noctx // ended by the test
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = slices.Concat(os.Environ(), []string{"EVB_HTTP_ADDR=127.0.0.1:0"}, env)
 	cmd.Stdout, cmd.Stderr = in, log
 	err = cmd.Start()
 	_, _ = in.Close(), log.Close()
@@ -187,14 +188,22 @@ func (s *server) stop() {
 // evb runs a command and gives its exit code and standard output.
 func (s *server) evb(args ...string) (int, string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute)
+	return s.evbIn(s.t.Context(), args...)
+}
+
+// evbIn ends the command with ctx.
+func (s *server) evbIn(ctx context.Context, args ...string) (int, string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin, args...) //nolint:gosec // the test's own
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
-		s.t.Errorf("evb %v: %v", args, err)
+		if ctx.Err() == nil {
+			s.t.Errorf("evb %v: %v", args, err)
+		}
 		return -1, ""
 	}
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
