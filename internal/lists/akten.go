@@ -36,14 +36,16 @@ const sqlPlan = akte.SQLEinheit + `
     ORDER BY e.code, e.id`
 
 // From where Akten are found: all of them, or those that the actor reaches.
+// OFFSET 0 in a LATERAL means: look up each by its key, so that the price is what
+// the actor reaches, whatever the statistics say.
 const allAkten = `akte k`
 
 var reachedAkten = `(
         SELECT o.id FROM record_object o
         WHERE o.tenant = evb_tenant() AND o.access_scope_id = ANY (` + access.Scopes(1, 2) + `) AND o.kind IN ('akte', 'teilakte')
         UNION
-        SELECT own.id FROM (` + access.Own(1, 2) + `) own JOIN akte ok ON ok.tenant = evb_tenant() AND ok.id = own.id) mine
-    JOIN akte k ON k.tenant = evb_tenant() AND k.id = mine.id`
+        ` + access.Own(1, 2) + `) mine
+    CROSS JOIN LATERAL (SELECT x.* FROM akte x WHERE x.tenant = evb_tenant() AND x.id = mine.id OFFSET 0) k`
 
 // fromAkten needs $1 and $2 also where it does not ask for them.
 func fromAkten(all bool) string {
@@ -54,8 +56,8 @@ func fromAkten(all bool) string {
 }
 
 const (
-	withObject   = ` JOIN record_object o ON o.tenant = k.tenant AND o.id = k.id`
-	withMetadata = ` JOIN record_metadata m ON m.tenant = k.tenant AND m.record_id = k.id`
+	withObject   = ` CROSS JOIN LATERAL (SELECT x.unit_id, x.lifecycle FROM record_object x WHERE x.tenant = evb_tenant() AND x.id = k.id OFFSET 0) o`
+	withMetadata = ` CROSS JOIN LATERAL (SELECT x.subject FROM record_metadata x WHERE x.tenant = evb_tenant() AND x.record_id = k.id OFFSET 0) m`
 	known        = ` AND $1::uuid IS NOT NULL AND $2::timestamptz IS NOT NULL`
 )
 
@@ -113,9 +115,9 @@ func (s *Service) Aktenplan(ctx context.Context, a access.Actor) ([]Node, error)
 	return out, nil
 }
 
-// sqlFindAkten gives the number of Akten and the ids of a page. What an actor
-// reaches is gathered once for both; all Akten are counted and read in the order
-// of the index.
+// sqlFindAkten gives the number of Akten and the ids of a page. What has to be
+// looked for is gathered once for both; all Akten are counted and read in the
+// order of the index.
 const sqlFindAkten = `
     WITH hit AS {how} (SELECT k.id, k.aktenzeichen FROM {from} WHERE k.tenant = evb_tenant()` + known + `{conds})
     SELECT (SELECT count(*) FROM hit), ARRAY(SELECT h.id FROM hit h WHERE (h.aktenzeichen, h.id) > ({sort}, {id}::uuid)
@@ -165,7 +167,7 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 
 func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (string, []any) {
 	from, how := fromAkten(all), "MATERIALIZED"
-	if all {
+	if all && f == (AktenFilter{Aktenplaneinheit: f.Aktenplaneinheit}) {
 		how = "NOT MATERIALIZED"
 	}
 	if f.Unit != uuid.Nil || f.Lifecycle != "" {

@@ -97,7 +97,7 @@ func TestListsOfACity(t *testing.T) {
 			if who == "reader" {
 				continue // what a reader counts is everything
 			}
-			c.plans(t, func() error { _, err := l.run(context.WithoutCancel(ctx), a); return missing(err) }, true)
+			c.plans(t, func() error { _, err := l.run(context.WithoutCancel(ctx), a); return missing(err) }, true, l.whole)
 		}
 	}
 }

@@ -29,19 +29,28 @@ const (
 	sqlFindDokumente = `
     WITH hit AS NOT MATERIALIZED (SELECT o.id FROM record_object o{joins} WHERE o.tenant = evb_tenant() AND o.kind = 'dokument'{rights}{conds})
     SELECT {total}, ARRAY(SELECT h.id FROM hit h WHERE h.id < {after} ORDER BY h.id DESC LIMIT {limit})`
-	// sqlReachDokumente takes the newest of each scope and of what is the
-	// actor's own, and the newest of these.
+	// sqlReachDokumente takes the newest of what lies in the scopes of the actor
+	// and of what is the actor's own, and the newest of these.
 	sqlReachDokumente = `
     SELECT {total}, ARRAY(
-        SELECT x.id FROM (
+        SELECT x.id FROM ({inscopes}
+            UNION
+            (SELECT o.id FROM (SELECT DISTINCT d.id FROM ({own}) d WHERE d.id < {after} ORDER BY d.id DESC) own
+            CROSS JOIN LATERAL (SELECT o.id FROM record_object o{joins}
+                WHERE o.tenant = evb_tenant() AND o.id = own.id AND o.kind = 'dokument'{conds} OFFSET 0) o
+            ORDER BY own.id DESC LIMIT {limit})) x
+        ORDER BY x.id DESC LIMIT {limit})`
+	// sqlEachScope asks scope by scope, for what most Dokumente of a scope are;
+	// sqlAtWork goes from the few at work to their scopes.
+	sqlEachScope = `
             SELECT y.id FROM unnest({scopes}) s (id) CROSS JOIN LATERAL (
                 SELECT o.id FROM record_object o{joins}
                 WHERE o.tenant = evb_tenant() AND o.access_scope_id = s.id AND o.kind = 'dokument'{conds} AND o.id < {after}
-                ORDER BY o.id DESC LIMIT {limit}) y
-            UNION
-            SELECT o.id FROM ({own}) own JOIN record_object o ON o.tenant = evb_tenant() AND o.id = own.id{joins}
-            WHERE o.kind = 'dokument'{conds} AND o.id < {after}) x
-        ORDER BY x.id DESC LIMIT {limit})`
+                ORDER BY o.id DESC LIMIT {limit}) y`
+	sqlAtWork = `
+            (SELECT o.id FROM record_object o{joins}
+            WHERE o.tenant = evb_tenant() AND o.access_scope_id = ANY ({scopes}) AND o.kind = 'dokument'{conds} AND o.id < {after}
+            ORDER BY d.id DESC LIMIT {limit})`
 	sqlCountReached = `
         (SELECT count(*) FROM record_object o{joins} WHERE o.tenant = evb_tenant() AND o.access_scope_id = ANY ({scopes}) AND o.kind = 'dokument'{conds})
         + (SELECT count(DISTINCT o.id) FROM ({own}) own JOIN record_object o ON o.tenant = evb_tenant() AND o.id = own.id{joins}
@@ -89,8 +98,7 @@ func (s *Service) Dokumente(ctx context.Context, a access.Actor, f DokumenteFilt
 }
 
 func (f DokumenteFilter) sql(all, count bool, w filter, after uuid.UUID, limit int) (string, []any) {
-	joins := ""
-	few := all
+	joins, few, inScopes := "", all, sqlEachScope
 	if f.Vorgang != uuid.Nil {
 		few = true
 		w.and("o.parent_id = ?", f.Vorgang)
@@ -105,14 +113,13 @@ func (f DokumenteFilter) sql(all, count bool, w filter, after uuid.UUID, limit i
 		w.and("bd.batch_id = ?", f.Batch)
 	}
 	if f.Unfiled {
-		few = true
 		w.conds += "\n      AND o.parent_id IS NULL"
 	}
 	if f.State != "" {
 		joins += ` JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id`
 		w.and("d.state = ?", string(f.State))
 		if f.State != akte.Filed { // words of the index of what is at work
-			few = true
+			inScopes = sqlAtWork
 			w.conds += " AND d.state <> 'filed'"
 		}
 	}
@@ -126,7 +133,7 @@ func (f DokumenteFilter) sql(all, count bool, w filter, after uuid.UUID, limit i
 	if !count {
 		total = notCounted
 	}
-	sql = strings.Replace(sql, "{total}", total, 1)
-	return strings.NewReplacer("{joins}", joins, "{rights}", rights, "{conds}", w.conds, "{scopes}", access.Scopes(1, 2), "{own}", access.Own(1, 2),
+	sql = strings.NewReplacer("{total}", total, "{rights}", rights, "{inscopes}", inScopes).Replace(sql)
+	return strings.NewReplacer("{joins}", joins, "{conds}", w.conds, "{scopes}", access.Scopes(1, 2), "{own}", access.Own(1, 2),
 		"{after}", w.arg(after), "{limit}", w.arg(limit)).Replace(sql), w.args
 }
