@@ -154,18 +154,23 @@ func (c *city) actors() map[string]access.Actor {
 //	ratio    of that to the look-up of the same lines by key
 //	lines    what the list has
 func BenchmarkLists(b *testing.B) {
-	rows := 1_000_000
-	if s := os.Getenv("EVB_BENCH_ROWS"); s != "" {
-		var err error
-		rows, err = strconv.Atoi(s)
-		must(b, err)
-	}
-	c := newCity(b, rows)
+	c := newCity(b, benchRows(b))
 	for _, l := range c.lists() {
 		for _, who := range []string{"many", "one", "none", "reader"} {
 			b.Run(fmt.Sprintf("%s/as=%s", l.name, who), func(b *testing.B) { c.measure(b, l, c.actors()[who]) })
 		}
 	}
+}
+
+func benchRows(b *testing.B) int {
+	b.Helper()
+	s := os.Getenv("EVB_BENCH_ROWS")
+	if s == "" {
+		return 1_000_000
+	}
+	rows, err := strconv.Atoi(s)
+	must(b, err)
+	return rows
 }
 
 // measure runs a list and its look-up by turns, so that what else the machine

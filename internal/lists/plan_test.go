@@ -29,7 +29,7 @@ type statement struct {
 func (c *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.on && strings.Contains(d.SQL, "SELECT") {
+	if c.on && strings.Contains(d.SQL, "SELECT") && !strings.Contains(d.SQL, "INSERT INTO") { // explaining runs it again
 		c.list = append(c.list, statement{d.SQL, d.Args})
 	}
 	return ctx
