@@ -3,7 +3,6 @@ package scan_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -17,29 +16,11 @@ import (
 	"evb/internal/access"
 	"evb/internal/fault"
 	"evb/internal/media"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/scan"
 	"evb/internal/scan/folder"
 )
-
-type truthFile struct {
-	File  string `json:"file"`
-	Pages []struct {
-		Page int    `json:"page"`
-		Kind string `json:"kind"`
-		Doc  int    `json:"doc"`
-		Code string `json:"code"`
-	} `json:"pages"`
-}
-
-func truth(t testing.TB, id string) truthFile {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(samples(), id+".truth.json"))
-	must(t, err)
-	var tr truthFile
-	must(t, json.Unmarshal(b, &tr))
-	return tr
-}
 
 // fates gives the book of the database in the words of the truth.
 func (w *world) fates(id uuid.UUID) []string {
@@ -48,7 +29,7 @@ func (w *world) fates(id uuid.UUID) []string {
         FROM batch_page WHERE tenant = evb_tenant() AND batch_id = $1 ORDER BY page`, id)
 }
 
-func truthFates(tr truthFile) []string {
+func truthFates(tr mediatest.Truth) []string {
 	var out []string
 	for _, p := range tr.Pages {
 		doc := p.Doc
@@ -77,7 +58,7 @@ func TestSampleBatchesGoThroughAndTheirBooksBalance(t *testing.T) {
 			if got := codes(book); !strings.Contains(got, c.findings) || c.findings == "" && got != "" {
 				t.Errorf("findings %q, want %q", got, c.findings)
 			}
-			tr := truth(t, c.id)
+			tr := mediatest.ReadTruth(t, c.id)
 			if d := cmp.Diff(truthFates(tr), w.fates(book.ID)); d != "" {
 				t.Errorf("fates (-truth +book):\n%s", d)
 			}
@@ -110,7 +91,7 @@ func (w *world) checkBytes(t *testing.T, book scan.Book) {
 		if channel != "scan" || received != p.ReceivedOn || name != fmt.Sprintf("%s-%03d%s", book.BatchID, p.Position, filepath.Ext(p.File)) {
 			t.Errorf("dokument: %q", got[0])
 		}
-		f, err := w.blobs.ToFile(context.Background(), system, uuid.MustParse(id))
+		f, err := w.Blobs.ToFile(context.Background(), system, uuid.MustParse(id))
 		must(t, err)
 		probe, err := w.engine.Probe(context.Background(), f.Path, name)
 		f.Remove()
@@ -222,8 +203,8 @@ func TestAnInterruptedUploadGoesOnAlsoAfterARestart(t *testing.T) {
 	if _, err := w.scans.Submit(ctx, system, id); !fault.Is(err, "batch-incomplete") {
 		t.Errorf("submit: %v", err)
 	}
-	must(t, w.spool.Close())
 	must(t, w.engine.Close())
+	w.Restart()
 	must(t, w.open()) // as after a restart: the spool is empty, the upload is not
 	if u, err = w.scans.Offset(ctx, system, id, name); err != nil || u.Offset != third+100 || u.Size != n {
 		t.Fatalf("after the restart: %+v %v", u, err)
@@ -293,7 +274,7 @@ func TestPartsThatDoNotFitAreRefused(t *testing.T) {
 func TestWhoMayBringAndSeeBatches(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	e, clerk, auditor := w.person("e.wolf", access.ScanOperator), w.person("a.schulz", access.Clerk), w.person("f.brandt", access.Auditor)
+	e, clerk, auditor := w.person("e.wolf", access.ScanOperator), w.Schulz, w.Brandt
 	service := w.person("fv-bau", access.Service)
 	b := sample(t, "dev-c")
 	for _, a := range []access.Actor{clerk, auditor} {
@@ -333,7 +314,7 @@ func TestWhoMayBringAndSeeBatches(t *testing.T) {
 }
 
 func TestTheFolderOfTheSamplesIsRead(t *testing.T) {
-	all, err := folder.Read(samples())
+	all, err := folder.Read(mediatest.Batches())
 	must(t, err)
 	var got []string
 	for _, b := range all {

@@ -13,19 +13,21 @@ import (
 
 	"evb/internal/fault"
 	"evb/internal/media"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/scan"
+	"evb/internal/sharedtest"
 )
 
 // page cuts one page out of a sample, as a file of its own.
 func (w *world) page(name string, pages ...int) []byte {
-	w.t.Helper()
-	out := filepath.Join(w.t.TempDir(), "page.pdf")
-	err := w.engine.Split(context.Background(), media.Source{Path: filepath.Join(samples(), name), Kind: media.KindPDF},
+	w.T.Helper()
+	out := filepath.Join(w.T.TempDir(), "page.pdf")
+	err := w.engine.Split(context.Background(), media.Source{Path: filepath.Join(mediatest.Batches(), name), Kind: media.KindPDF},
 		[]media.Part{{Pages: pages, Out: out}})
-	must(w.t, err)
+	must(w.T, err)
 	b, err := os.ReadFile(out)
-	must(w.t, err)
+	must(w.T, err)
 	return b
 }
 
@@ -185,7 +187,7 @@ func TestBrokenFilesNeverStopTheOthers(t *testing.T) {
 	w := newWorld(t)
 	files := map[string][]byte{"aaa-gut.pdf": w.page("dev-a.pdf", 2), "zzz-gut.pdf": w.page("dev-a.pdf", 4)}
 	for _, dir := range []string{"broken", "hostile"} {
-		names, err := filepath.Glob(shared(t, "data", "intake", dir) + "/*")
+		names, err := filepath.Glob(sharedtest.Path(t, "data", "intake", dir) + "/*")
 		must(t, err)
 		for _, n := range names {
 			b, err := os.ReadFile(n)

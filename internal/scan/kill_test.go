@@ -7,56 +7,36 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"evb/internal/failpoint"
 	"evb/internal/fault"
-	"evb/internal/postgres"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/scan"
 	"evb/internal/scan/folder"
+	"evb/internal/worldtest"
 )
 
 // victim is the process that is killed: it does what a client and a worker do
 // with one folder, from wherever the batch is.
-func victim(spec string) int {
-	w := &world{}
-	if err := json.Unmarshal([]byte(spec), &w.at); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	if err := failpoint.Check(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	if err := w.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-func (w *world) run(ctx context.Context) (err error) {
-	if w.db, err = postgres.Open(ctx, w.at.DSN, postgres.Options{MaxConns: 5, AppName: "victim"}); err != nil {
+func victim(ctx context.Context, at place) error {
+	below, err := worldtest.Join(ctx, at.Place, options)
+	if err != nil {
 		return err
 	}
-	defer w.db.Close()
+	defer below.DB.Close()
+	w := &world{World: below, at: at}
 	if err := w.open(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.engine.Close(), w.spool.Close()) }()
-	_, err = w.bring(ctx, w.at.Folder)
-	return err
+	_, err = w.bring(ctx, at.Folder)
+	return errors.Join(err, w.engine.Close(), w.Close())
 }
 
 // bring hands a folder over in parts of 300 kB and takes the batch apart.
@@ -105,7 +85,7 @@ func (w *world) bring(ctx context.Context, dir string) (uuid.UUID, error) {
 func oneBatch(t testing.TB, id string) string {
 	t.Helper()
 	dir := t.TempDir()
-	names, err := filepath.Glob(filepath.Join(samples(), id+".*"))
+	names, err := filepath.Glob(filepath.Join(mediatest.Batches(), id+".*"))
 	must(t, err)
 	for _, n := range names {
 		b, err := os.ReadFile(n)
@@ -117,29 +97,16 @@ func oneBatch(t testing.TB, id string) string {
 
 // kill runs the victim with a point armed and reports whether it was killed.
 func (w *world) kill(point string) bool {
-	w.t.Helper()
-	exe, err := os.Executable()
-	must(w.t, err)
-	cmd := exec.Command(exe)
-	// The configuration of the store has functions, which are not passed on.
-	cmd.Env = append(os.Environ(), killEnv+"="+encode(map[string]any{
-		"DSN": w.at.DSN, "Upload": w.at.Upload, "Spool": w.at.Spool, "Cache": w.at.Cache, "Folder": w.at.Folder,
-		"S3": map[string]any{"Endpoint": w.at.S3.Endpoint, "Region": w.at.S3.Region, "Bucket": w.at.S3.Bucket,
-			"Credential": w.at.S3.Credential, "Bypass": w.at.S3.Bypass},
-	}), failpoint.Env+"="+point)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
-			if !strings.Contains(string(out), "failpoint: ") {
-				w.t.Errorf("killed by somebody else: %s", out)
-			}
-			return true
+	w.T.Helper()
+	out, err := worldtest.Command(w.T, "victim", w.at, point).CombinedOutput()
+	if worldtest.Killed(err) {
+		if !strings.Contains(string(out), "failpoint: ") {
+			w.T.Errorf("killed by somebody else: %s", out)
 		}
+		return true
 	}
 	if err != nil {
-		w.t.Fatalf("%s: %v\n%s", point, err, out)
+		w.T.Fatalf("%s: %v\n%s", point, err, out)
 	}
 	return false
 }
@@ -191,7 +158,7 @@ func TestKilledBehindEveryStepTheBatchGoesOn(t *testing.T) {
 			t.Errorf("%s: %s", point, encode(book))
 		}
 		balances(t, book)
-		if d := cmp.Diff(truthFates(truth(t, "dev-c")), w.fates(id)); d != "" {
+		if d := cmp.Diff(truthFates(mediatest.ReadTruth(t, "dev-c")), w.fates(id)); d != "" {
 			t.Errorf("%s: fates:\n%s", point, d)
 		}
 		w.checkBytes(t, book)

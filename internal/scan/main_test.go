@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,134 +15,74 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
-	"evb/internal/akte"
-	"evb/internal/blob"
-	"evb/internal/event"
 	"evb/internal/intake"
-	"evb/internal/localstack/s3d"
 	"evb/internal/media"
-	"evb/internal/postgres"
+	"evb/internal/media/mediatest"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/scan"
 	"evb/internal/scan/folder"
-	"evb/storage/s3"
-)
-
-// The test binary is its own S3 server, its own reader of PDFs, and the
-// process that the crash tests kill.
-const (
-	s3Env   = "EVB_SCAN_TEST_S3"
-	killEnv = "EVB_SCAN_TEST_KILL"
+	"evb/internal/sharedtest"
+	"evb/internal/worldtest"
 )
 
 func TestMain(m *testing.M) {
-	switch {
-	case len(os.Args) > 1 && os.Args[1] == media.ChildCommand:
-		os.Exit(media.ChildMain(os.Args[2:], os.Stdin, os.Stdout))
-	case os.Getenv(s3Env) != "":
-		os.Exit(s3d.ChildMain())
-	case os.Getenv(killEnv) != "":
-		os.Exit(victim(os.Getenv(killEnv)))
-	}
-	dir, err := os.MkdirTemp("", "evb-scan-test-")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	code := pgtest.Main(m)
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	worldtest.Main(m, mediatest.Child, worldtest.Victim("victim", victim))
 }
 
-// cacheDir keeps the compiled PDFium for all tests of one run.
-var cacheDir string
+var (
+	system = access.System(pgtest.Stadt, "stadt")
 
-// parts says where a world is, for a process that joins it.
-type parts struct {
-	DSN, Upload, Spool, Cache, Folder string
-	S3                                s3.Config
+	must = sharedtest.Must
+)
+
+// place says where a world is, for a process that joins it.
+type place struct {
+	worldtest.Place
+	Upload, Folder string
 }
 
-// world is a database, a bucket and the services on them.
+// world is a town with intake of batches.
 type world struct {
-	t      testing.TB
-	at     parts
-	db     *postgres.DB
-	spool  *blob.Spool
-	blobs  *blob.Service
+	*worldtest.World
+	at     place
 	engine *media.Engine
 	scans  *scan.Service
 	intake *intake.Service
 }
 
+// options: real time, since leases have it.
+var options = worldtest.Options{Now: time.Now}
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	tmp := t.TempDir()
-	exe, err := os.Executable()
-	must(t, err)
-	server, err := s3d.Start(t.Context(), s3d.Options{Dir: filepath.Join(tmp, "s3"), Binary: exe, Env: []string{s3Env + "=1"}, Bucket: "archiv",
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := server.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	w := &world{t: t, db: pgtest.DB(t)}
-	w.at = parts{
-		DSN: pgtest.AppDSN(pgtest.NameOf(w.db)), Upload: filepath.Join(tmp, "upload"), Spool: filepath.Join(tmp, "spool"), Cache: cacheDir,
-		S3: server.Config(true),
-	}
+	w := &world{World: worldtest.New(t, func(o *worldtest.Options) { *o = options })}
+	w.at = place{Place: w.Place, Upload: filepath.Join(t.TempDir(), "upload")}
 	must(t, w.open())
-	t.Cleanup(func() {
-		_ = w.engine.Close()
-		_ = w.spool.Close()
-	})
+	t.Cleanup(func() { _ = w.engine.Close() })
 	return w
 }
 
-// open makes the services.
-func (w *world) open() error {
-	store, err := s3.New(w.at.S3)
-	if err != nil {
+// open makes the services under test.
+func (w *world) open() (err error) {
+	if w.engine, err = media.New(media.Config{CacheDir: mediatest.CacheDir()}); err != nil {
 		return err
 	}
-	if w.spool, err = blob.NewSpool(w.at.Spool); err != nil {
-		return err
-	}
-	log := event.NewLog(nil, nil)
-	w.blobs = blob.New(w.db, store, w.spool, log, blob.Options{Disposal: store})
-	akten := akte.New(w.db, log, akte.Options{})
-	if w.engine, err = media.New(media.Config{CacheDir: w.at.Cache}); err != nil {
-		return err
-	}
-	w.intake = intake.New(w.db, log, akten, w.blobs, w.engine, intake.Options{
+	w.intake = intake.New(w.DB, w.Log, w.Akten, w.Blobs, w.engine, intake.Options{
 		DigestKey: []byte("0123456789abcdef0123456789abcdef"),
 		Released: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, q intake.Quarantine, d uuid.UUID) error {
 			return w.scans.Released(ctx, tx, a, at, q, d)
 		},
 	})
-	w.scans, err = scan.New(w.db, log, akten, w.blobs, w.intake, w.engine, scan.Options{UploadDir: w.at.Upload, Lease: 3 * time.Second})
+	w.scans, err = scan.New(w.DB, w.Log, w.Akten, w.Blobs, w.intake, w.engine, scan.Options{UploadDir: w.at.Upload, Lease: 3 * time.Second})
 	return err
-}
-
-var system = access.System(pgtest.Stadt, "stadt")
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // person makes a user with a role in the whole tenant.
 func (w *world) person(login string, roles ...access.Role) access.Actor {
-	w.t.Helper()
+	w.T.Helper()
 	id := uuid.Must(uuid.NewV7())
 	a := access.Actor{Tenant: pgtest.Stadt, TenantSlug: "stadt", User: id, Login: login, Via: "session:test"}
-	must(w.t, w.db.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
+	must(w.T, w.DB.InTx(context.Background(), pgtest.Stadt, func(tx pgx.Tx) error {
 		_, err := tx.Exec(context.Background(), `INSERT INTO app_user (tenant, id, login, display_name, kind) VALUES (evb_tenant(), $1, $2, $2, 'person')`, id, login)
 		return err
 	}))
@@ -153,13 +92,10 @@ func (w *world) person(login string, roles ...access.Role) access.Actor {
 	return a
 }
 
-// samples is the folder of our own sample batches.
-func samples() string { return filepath.Join("..", "..", "testdata", "batches") }
-
 // sample reads one of them.
 func sample(t testing.TB, id string) *folder.Batch {
 	t.Helper()
-	all, err := folder.Read(samples())
+	all, err := folder.Read(mediatest.Batches())
 	must(t, err)
 	for i := range all {
 		if all[i].Name == id {
@@ -171,9 +107,9 @@ func sample(t testing.TB, id string) *folder.Batch {
 }
 
 func (w *world) create(a access.Actor, b *folder.Batch) scan.Receipt {
-	w.t.Helper()
+	w.T.Helper()
 	rec, err := w.scans.Create(context.Background(), a, scan.NewBatch{CSV: b.CSV, XML: b.XML, CSVName: b.CSVName, XMLName: b.XMLName})
-	must(w.t, err)
+	must(w.T, err)
 	return rec
 }
 
@@ -189,30 +125,30 @@ func (w *world) put(a access.Actor, id uuid.UUID, name string, content []byte) e
 
 // handOver brings a batch as far as submitted.
 func (w *world) handOver(a access.Actor, b *folder.Batch) scan.Book {
-	w.t.Helper()
+	w.T.Helper()
 	id := w.create(a, b).Book.ID
 	for _, f := range b.Files {
 		content, err := os.ReadFile(filepath.Join(b.Dir, f.Name))
-		must(w.t, err)
-		must(w.t, w.put(a, id, f.Name, content))
+		must(w.T, err)
+		must(w.T, w.put(a, id, f.Name, content))
 	}
 	book, err := w.scans.Submit(context.Background(), a, id)
-	must(w.t, err)
+	must(w.T, err)
 	return book
 }
 
 // through hands a batch over and takes it apart.
 func (w *world) through(a access.Actor, b *folder.Batch) scan.Book {
-	w.t.Helper()
+	w.T.Helper()
 	id := w.handOver(a, b).ID
-	must(w.t, w.scans.ProcessNow(context.Background(), pgtest.Stadt, id))
+	must(w.T, w.scans.ProcessNow(context.Background(), pgtest.Stadt, id))
 	return w.book(a, id)
 }
 
 func (w *world) book(a access.Actor, id uuid.UUID) scan.Book {
-	w.t.Helper()
+	w.T.Helper()
 	b, err := w.scans.Batch(context.Background(), a, id)
-	must(w.t, err)
+	must(w.T, err)
 	return b
 }
 
@@ -246,37 +182,10 @@ func filesBatch(t testing.TB, name string, lines []string, files map[string][]by
 	return &all[0]
 }
 
-// shared gives a path below the foreign test data, or ends the test: with an
-// error on the build machine, with a word elsewhere.
-func shared(t testing.TB, elems ...string) string {
-	t.Helper()
-	root := os.Getenv("EVB_SHARED")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared")
-	}
-	p := filepath.Join(append([]string{root}, elems...)...)
-	if _, err := os.Stat(p); err != nil {
-		if ci := os.Getenv("CI"); ci == "1" || ci == "true" {
-			t.Fatalf("test data missing: %v", err)
-		}
-		t.Skipf("no foreign test data here: %v", err)
-	}
-	return p
-}
-
 // query gives the single columns of a statement as text, row by row.
 func (w *world) query(sql string, args ...any) []string {
-	w.t.Helper()
-	var out []string
-	must(w.t, w.db.Read(context.Background(), pgtest.Stadt, func(q postgres.Querier) error {
-		rows, err := q.Query(context.Background(), sql, args...)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	}))
-	return out
+	w.T.Helper()
+	return pgtest.Column[string](w.T, w.DB, sql, args...)
 }
 
 func codes(b scan.Book) string {
