@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -84,11 +83,6 @@ func child() error {
 	if err != nil {
 		return err
 	}
-	if l, err := net.Listen("tcp", addr); err != nil {
-		return &codeError{exitAddr, fmt.Errorf("listen on %s: %w", addr, err)}
-	} else if err := l.Close(); err != nil {
-		return fmt.Errorf("close listener: %w", err)
-	}
 	root, versions := filepath.Join(dir, "data"), filepath.Join(dir, "versions")
 	p, err := posix.New(root, meta.XattrMeta{}, posix.PosixOpts{
 		VersioningDir:       versions,
@@ -108,7 +102,7 @@ func child() error {
 			return fmt.Errorf("%s: %q is no number", envMaxConns, v)
 		}
 	}
-	return embedgw.RunVersityGW(ctx, be, &embedgw.Config{
+	err = embedgw.RunVersityGW(ctx, be, &embedgw.Config{
 		RootUserAccess:    creds.Bypass.AccessKey,
 		RootUserSecret:    creds.Bypass.SecretKey,
 		Region:            region,
@@ -121,6 +115,10 @@ func child() error {
 		HealthPath:        os.Getenv(envHealth),
 		IAMService:        accounts{creds},
 	})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &codeError{exitAddr, err}
+	}
+	return err
 }
 
 // lockFolder takes the exclusive lock of the data folder. A killed
