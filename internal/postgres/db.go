@@ -64,6 +64,9 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	rp := cfg.ConnConfig.RuntimeParams
 	rp["application_name"] = o.AppName
 	rp["timezone"] = "UTC"
+	// Our statements are short: compiling one costs more than running it, and
+	// the estimates of lists with rights lie above the server's threshold.
+	rp["jit"] = "off"
 	rp["lock_timeout"] = milliseconds(o.Lock, 20*time.Second)
 	rp["idle_in_transaction_session_timeout"] = milliseconds(o.Idle, 30*time.Second)
 	// A statement ends with its caller: by the deadline of its context, and when
