@@ -123,7 +123,9 @@ func Read(file []byte) (Organisation, error) {
 	return o, o.check()
 }
 
-func invalid(what string) error { return fault.New("organisation-invalid", "what", strings.Join(strings.Fields(what), " ")) }
+func invalid(what string) error {
+	return fault.New("organisation-invalid", "what", strings.Join(strings.Fields(what), " "))
+}
 
 func (o Organisation) check() error {
 	if o.Tenant.Slug == "" || o.Tenant.Name == "" {
