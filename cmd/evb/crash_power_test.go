@@ -48,6 +48,7 @@ func mounted(t *testing.T, image string) string {
 // what a disk holds after a power cut: what was written out by then, the rest
 // of each half-done step missing.
 func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	image := filepath.Join(scratch, "disk.img")
 	cut := filepath.Join(scratch, "cut.img")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {

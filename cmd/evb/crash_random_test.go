@@ -175,6 +175,7 @@ func TestKilledAtRandomNothingIsLostOrTwice(t *testing.T) {
 			if kind == "server" {
 				<-s.ended
 				next := start(t, binary(t), data, addr)
+				next.aged()
 				mu.Lock()
 				s = next
 				mu.Unlock()

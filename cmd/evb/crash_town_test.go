@@ -55,6 +55,11 @@ func town(t *testing.T) (prepared, string) {
 	}
 	dir := dataFolder(t)
 	copyTree(t, preparedOnce.dir, dir)
+	// All copies remember one port. They run side by side, and a server that
+	// comes back after its end must find its own port free.
+	if err := os.Remove(filepath.Join(dir, "s3", "port")); err != nil {
+		t.Fatal(err)
+	}
 	return *preparedOnce.prepared, dir
 }
 
