@@ -126,5 +126,5 @@ func startError(err error) error {
 	if errors.As(err, &t) && t.Usage {
 		return &exitError{Code: exitUsage, Err: err}
 	}
-	return &exitError{Code: exitUnreachable, Err: err}
+	return adminError(err)
 }

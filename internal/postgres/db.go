@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/fault"
+	"evb/migrations"
 )
 
 // Querier is what a read needs. pgx.Tx and *pgxpool.Pool satisfy it; a
@@ -47,7 +50,7 @@ type Options struct {
 // Open makes the pool and checks that the database answers. The DSN's user
 // must be the application's role: Open refuses a superuser, a role with
 // BYPASSRLS and the owner of the tables, because the tenant guard does not
-// hold for them.
+// hold for them. A schema older than this program is schema-behind.
 func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -90,7 +93,39 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 		pool.Close()
 		return nil, errors.New("the database role of the DSN is a superuser, has BYPASSRLS or owns the tables: use evb_app (deploy/postgres-roles.sql)")
 	}
+	if err := checkSchema(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return &DB{pool: pool}, nil
+}
+
+// checkSchema refuses a schema without one of this program's migrations. A
+// schema with more than those is let through: it is that of a newer program
+// whose processes take over one by one.
+func checkSchema(ctx context.Context, q Querier) error {
+	rows, err := q.Query(ctx, `SELECT name FROM schema_file`)
+	var applied []string
+	if err == nil {
+		applied, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	var pe *pgconn.PgError
+	switch {
+	case errors.As(err, &pe) && (pe.Code == "42P01" || pe.Code == "42501"):
+		applied = nil // no such table, or not ours to read: before migration 0037
+	case err != nil:
+		return fault.Wrap(err, "database-unavailable")
+	}
+	names, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !slices.Contains(applied, name) {
+			return fault.New("schema-behind", "migration", name)
+		}
+	}
+	return nil
 }
 
 func milliseconds(d, otherwise time.Duration) string {

@@ -50,6 +50,36 @@ func TestMigrateRefusesAFileThatWasChangedAfterItWasApplied(t *testing.T) {
 	}
 }
 
+func TestOpenRefusesASchemaOlderThanTheProgram(t *testing.T) {
+	name := pgtest.Database(t)
+	conn, err := pgx.Connect(t.Context(), pgtest.SuperDSN(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	for _, c := range []struct{ sql, missing string }{
+		{`INSERT INTO schema_file (name, sha256) VALUES ('9999_of_a_newer_program.sql', '')`, ""},
+		{`DELETE FROM schema_file WHERE name = '0036_unfiled_by_scope.sql'`, "0036_unfiled_by_scope.sql"},
+		{`REVOKE SELECT ON schema_file FROM evb_app`, "0001_tenant_org.sql"},
+		{`DROP TABLE schema_file`, "0001_tenant_org.sql"},
+	} {
+		if _, err := conn.Exec(t.Context(), c.sql); err != nil {
+			t.Fatal(err)
+		}
+		db, err := postgres.Open(t.Context(), pgtest.AppDSN(name), postgres.Options{})
+		if err == nil {
+			db.Close()
+		}
+		f, _ := fault.As(err)
+		if c.missing == "" && err != nil {
+			t.Errorf("%s: %v", c.sql, err)
+		}
+		if c.missing != "" && (f == nil || f.Code != "schema-behind" || !strings.Contains(f.Text("de"), c.missing)) {
+			t.Errorf("%s: %v", c.sql, err)
+		}
+	}
+}
+
 func TestOpenRefusesARoleThatTheTenantGuardDoesNotHold(t *testing.T) {
 	name := pgtest.Database(t)
 	if db, err := postgres.Open(t.Context(), pgtest.SuperDSN(name), postgres.Options{}); err == nil {
