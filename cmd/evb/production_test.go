@@ -145,6 +145,8 @@ http:
   addr: 127.0.0.1:0
   tls_cert_file: %s
   tls_key_file: %s
+work:
+  addr: 127.0.0.1:0
 intake:
   spool_dir: %s
   upload_dir: %s
@@ -286,13 +288,25 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	admin, registry, fach := token("p.amt"), token("r.amt"), token("fach")
 
 	web := i.process("evb: ready ", "serve")
-	first := i.process("evb: working", "work", "--roles", "interactive,intake")
-	second := i.process("evb: working", "work", "--roles", "intake,bulk,renewal,interactive")
+	first := i.process("evb: working ", "work", "--roles", "interactive,intake")
+	second := i.process("evb: working ", "work", "--roles", "intake,bulk,renewal,interactive")
 	if !strings.HasPrefix(web.url, "https://") {
 		t.Fatalf("no TLS: %s", web.url)
 	}
 	if got := web.call("", "GET", "/readyz", nil, nil, nil); got != http.StatusOK {
 		t.Errorf("readyz: %d", got)
+	}
+
+	// A worker answers the monitoring, in plain HTTP, and nobody else.
+	if got := second.call("", "GET", "/readyz", nil, nil, nil); got != http.StatusOK {
+		t.Errorf("readyz of a worker: %d", got)
+	}
+	var figures []byte
+	if got := second.call("", "GET", "/metrics", nil, nil, &figures); got != http.StatusOK || !bytes.Contains(figures, []byte("evb_job_count_ok 1")) {
+		t.Errorf("metrics of a worker: %d", got)
+	}
+	if got := second.call(admin, "GET", "/api/v1/me", nil, nil, nil); got != http.StatusNotFound {
+		t.Errorf("the API at a worker: %d", got)
 	}
 
 	// Letters come in; the first worker is killed while it reads one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,8 @@ func newWorkCommand() *cobra.Command {
 		Use:   "work --config evb.yaml [--roles intake,bulk,...]",
 		Short: "Arbeiter: Text, Verteilung, Beweissicherung / workers: text, routing, evidence",
 		Long: `Tut die Arbeit der genannten Warteschlangen. Beliebig viele Prozesse auf beliebig vielen
-Maschinen dürfen laufen. Any number of processes may run.
+Maschinen dürfen laufen; work.addr gibt einem eine Adresse für Messwerte.
+Any number of processes may run; work.addr gives one an address for its metrics.
 
 Rückgabewerte / exit codes: 0 angehalten, 2 falsche Konfiguration, 4 ein Teil antwortet nicht`,
 		Args: cobra.NoArgs,
@@ -95,11 +97,11 @@ func runProcess(ctx context.Context, cfg config.Config, roles app.Roles, out, er
 	}
 	defer a.Close()
 	err = a.Run(ctx, func(url string) error {
-		if url == "" {
-			_, err := fmt.Fprintln(out, "evb: working")
-			return err
+		word := "ready"
+		if !roles.Web {
+			word = "working"
 		}
-		_, err := fmt.Fprintf(out, "evb: ready %s\n", url)
+		_, err := fmt.Fprintln(out, strings.TrimSpace("evb: "+word+" "+url))
 		return err
 	})
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 	"evb/internal/web"
 )
 
-// Run works until ctx ends, then stops cleanly. ready is called once with the
-// address when requests can be served ("" for a process without web).
+// Run works until ctx ends, then stops cleanly. ready is called once, when
+// requests can be served or, in a process that listens nowhere, work begins: with
+// the address, "" for none.
 //
 // The parts stop from the outside inwards: the web lets its requests end, then
 // the queue its jobs, and the index and the sequencer go last.
@@ -30,7 +31,7 @@ func (a *App) Run(ctx context.Context, ready func(url string) error) error {
 
 	var server *web.Server
 	var err error
-	if a.o.Roles.Web {
+	if a.listens() != "" {
 		if server, err = a.web(); err != nil {
 			return err
 		}
@@ -85,6 +86,14 @@ func (a *App) Run(ctx context.Context, ready func(url string) error) error {
 	return err
 }
 
+// listens is the address of the process; empty: none.
+func (a *App) listens() string {
+	if a.o.Roles.Web {
+		return a.o.Config.HTTP.Addr
+	}
+	return a.o.Config.Work.Addr
+}
+
 func (a *App) web() (*web.Server, error) {
 	h := a.o.Config.HTTP
 	var proxies []netip.Prefix
@@ -102,22 +111,23 @@ func (a *App) web() (*web.Server, error) {
 		Health: a.health, Ready: a.ready,
 		Options: web.Options{
 			Version: a.o.Version, PublicURL: h.PublicURL, MaxBody: int64(h.MaxBody), MaxUpload: int64(a.o.Config.Intake.MaxFile),
-			RequestTimeout: h.RequestTimeout, UploadTimeout: h.UploadTimeout, Secure: h.TLSCertFile != "", TrustedProxies: proxies,
-			Demo: a.o.Demo, Now: a.o.Now, DigestKey: a.digestKey(),
+			RequestTimeout: h.RequestTimeout, UploadTimeout: h.UploadTimeout, Secure: a.o.Roles.Web && h.TLSCertFile != "", TrustedProxies: proxies,
+			Demo: a.o.Demo, OperationOnly: !a.o.Roles.Web, Now: a.o.Now, DigestKey: a.digestKey(),
 		},
 		Log: a.log, Registry: a.o.Registry,
 	})
 }
 
 // serve listens and answers until ctx ends; then requests get ShutdownTimeout.
+// A worker has no certificate: what it shows are figures.
 func (a *App) serve(ctx context.Context, server *web.Server, ready func(string) error) error {
 	h := a.o.Config.HTTP
-	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", h.Addr)
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.listens())
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", h.Addr, err)
+		return fmt.Errorf("listen on %s: %w", a.listens(), err)
 	}
 	url := "http://" + lis.Addr().String()
-	if h.TLSCertFile != "" {
+	if a.o.Roles.Web && h.TLSCertFile != "" {
 		cert, err := tls.LoadX509KeyPair(h.TLSCertFile, h.TLSKeyFile)
 		if err != nil {
 			_ = lis.Close()

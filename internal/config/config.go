@@ -180,6 +180,9 @@ const (
 
 // Work configures the worker process.
 type Work struct {
+	// Addr is host:port where this process answers /healthz, /readyz and
+	// /metrics, without TLS; port 0 picks a free one; empty: nowhere.
+	Addr string `koanf:"addr"`
 	// Roles are what this process does: queues and the search index.
 	Roles []string `koanf:"roles"`
 	// Concurrency is the number of jobs of each queue at one time.

@@ -142,6 +142,31 @@ func TestExampleFileNamesEveryKeyAndEqualsTheDefaults(t *testing.T) {
 	}
 }
 
+func TestAddressesToListenOnAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		http, work string
+		want       []string
+	}{
+		{"127.0.0.1:8080", "", nil},
+		{":0", "[::1]:9090", nil},
+		{"127.0.0.1", "9090", []string{"http.addr", "work.addr"}},
+		{"", "127.0.0.1:65536", []string{"http.addr", "work.addr"}},
+	} {
+		cfg := config.Default()
+		cfg.HTTP.Addr, cfg.Work.Addr = c.http, c.work
+		var got []string
+		for _, p := range cfg.Check(config.UseUp) {
+			if !p.Warning {
+				got = append(got, p.Key)
+			}
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%q and %q (-want +got):\n%s", c.http, c.work, d)
+		}
+	}
+}
+
 func TestPrintedConfigurationLoadsAgainAndHidesPasswords(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()

@@ -148,6 +148,17 @@ func (k *checker) address(key, value, causeDE, causeEN string, schemes ...string
 	}
 }
 
+// listens checks an address to listen on, and gives its host.
+func (k *checker) listens(key, addr string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !validPort(port) {
+		k.add("malformed", key, fmt.Sprintf("„%s“ ist keine Adresse zum Lauschen.", addr), fmt.Sprintf("%q is no address to listen on.", addr),
+			"Form: 127.0.0.1:8080; Port 0 nimmt einen freien.", "Form: 127.0.0.1:8080; port 0 takes a free one.")
+		return "", false
+	}
+	return host, true
+}
+
 func (k *checker) postgres(c Postgres, use Use) {
 	if c.DSN == "" && (use != UseUp && use != UseMigrate) {
 		k.missing("postgres.dsn", "Ohne Verbindung zu Postgres läuft nichts.", "Nothing runs without a connection to Postgres.")
@@ -251,10 +262,7 @@ func (k *checker) tsa(c TSA, use Use) {
 }
 
 func (k *checker) http(c HTTP, use Use) {
-	if _, port, err := net.SplitHostPort(c.Addr); err != nil || !validPort(port) {
-		k.add("malformed", "http.addr", fmt.Sprintf("„%s“ ist keine Adresse zum Lauschen.", c.Addr), fmt.Sprintf("%q is no address to listen on.", c.Addr),
-			"Form: 127.0.0.1:8080; Port 0 nimmt einen freien.", "Form: 127.0.0.1:8080; port 0 takes a free one.")
-	} else if host, _, _ := net.SplitHostPort(c.Addr); !loopback(host) && c.TLSCertFile == "" && !strings.HasPrefix(c.PublicURL, "https://") {
+	if host, ok := k.listens("http.addr", c.Addr); ok && !loopback(host) && c.TLSCertFile == "" && !strings.HasPrefix(c.PublicURL, "https://") {
 		k.warn("plaintext", "http.addr", "Der Dienst ist ohne TLS von anderen Rechnern erreichbar.", "Other machines can reach the server without TLS.",
 			"Setzen Sie http.tls_cert_file und http.tls_key_file, oder http.public_url auf die https-Adresse des Proxys davor.",
 			"Set http.tls_cert_file and http.tls_key_file, or http.public_url to the https address of the proxy before it.")
@@ -324,6 +332,9 @@ func (k *checker) intake(c Intake) {
 }
 
 func (k *checker) work(c Work) {
+	if c.Addr != "" {
+		k.listens("work.addr", c.Addr)
+	}
 	if len(c.Roles) == 0 {
 		k.missing("work.roles", "Ein Arbeiter ohne Rolle tut nichts.", "A worker without a role does nothing.")
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -23,11 +24,7 @@ func (s *Server) routes() []route {
 	p := s.p.Postkoerbe
 	paged := []string{"limit", "cursor"}
 	with := func(names ...string) []string { return append(names, paged...) }
-	return append([]route{
-		// Operation
-		{Method: "GET", Path: "/healthz", ID: "health", DE: "Lebenszeichen und Teile des Programms", EN: "Sign of life and parts of the program", Handle: s.getHealth, Open: true, Out: healthView{}},
-		{Method: "GET", Path: "/readyz", ID: "ready", DE: "Bereit für Anfragen", EN: "Ready for requests", Handle: s.getReady, Open: true, Out: healthView{}},
-		{Method: "GET", Path: "/metrics", ID: "metrics", DE: "Messwerte (Prometheus)", EN: "Metrics (Prometheus)", Handle: s.getMetrics, Open: true, OutType: "text/plain"},
+	return slices.Concat(s.operation(), []route{
 		{Method: "GET", Path: "/api/openapi.json", ID: "openapi", DE: "Diese Beschreibung", EN: "This document", Handle: s.getOpenAPI, Open: true, Out: map[string]any{}},
 		// Who
 		{Method: "POST", Path: v1 + "/login", ID: "login", DE: "Anmelden", EN: "Sign in", Handle: s.postLogin, Login: true, In: loginBody{}, Status: http.StatusNoContent},
@@ -119,7 +116,16 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/check", ID: "check", DE: "Datenbank, Speicher und Index vergleichen", EN: "Compare database, storage and index", Handle: s.postCheck, Class: download, Out: CheckReport{}},
 		{Method: "GET", Path: v1 + "/index", ID: "index", DE: "Stand des Suchindexes", EN: "State of the search index", Handle: s.getIndex, Off: s.p.Index == nil, Out: indexing.State{}},
 		{Method: "POST", Path: v1 + "/index/rebuild", ID: "rebuildIndex", DE: "Suchindex neu aufbauen", EN: "Rebuild the search index", Handle: s.postRebuild, Off: s.p.Index == nil, Out: indexing.State{}, Status: http.StatusAccepted},
-	}, s.pages()...)
+	}, s.pages())
+}
+
+// operation is what every process answers that has an address at all.
+func (s *Server) operation() []route {
+	return []route{
+		{Method: "GET", Path: "/healthz", ID: "health", DE: "Lebenszeichen und Teile des Programms", EN: "Sign of life and parts of the program", Handle: s.getHealth, Open: true, Out: healthView{}},
+		{Method: "GET", Path: "/readyz", ID: "ready", DE: "Bereit für Anfragen", EN: "Ready for requests", Handle: s.getReady, Open: true, Out: healthView{}},
+		{Method: "GET", Path: "/metrics", ID: "metrics", DE: "Messwerte (Prometheus)", EN: "Metrics (Prometheus)", Handle: s.getMetrics, Open: true, OutType: "text/plain"},
+	}
 }
 
 // pages are the addresses for people with a browser.

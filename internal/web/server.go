@@ -100,7 +100,10 @@ type Options struct {
 	DigestKey []byte
 	// Demo shows the demo users on the login page.
 	Demo bool
-	Now  func() time.Time // nil: time.Now
+	// OperationOnly leaves /healthz, /readyz and /metrics as the only addresses:
+	// for a process that serves neither people nor programs.
+	OperationOnly bool
+	Now           func() time.Time // nil: time.Now
 }
 
 func (o *Options) defaults() {
@@ -170,7 +173,10 @@ func New(p Parts) (*Server, error) {
 		NoteRead: func(r *http.Request, record uuid.UUID) error { return s.noteRead(r, ContentRead, record) },
 		Actor:    actorOf, Demo: s.o.Demo, Now: s.o.Now,
 	})
-	routes := s.routes()
+	routes := s.operation()
+	if !s.o.OperationOnly {
+		routes = s.routes()
+	}
 	if s.openapi, err = openAPI(routes, s.o.Version); err != nil {
 		return nil, fmt.Errorf("web: openapi: %w", err)
 	}
@@ -184,10 +190,12 @@ func New(p Parts) (*Server, error) {
 		}
 		r.Handle(route.Path, s.serve(route)).Methods(methods...)
 	}
-	r.PathPrefix("/static/").Handler(s.serve(route{Method: "GET", Path: "/static/", Open: true, Handle: func(w http.ResponseWriter, r *http.Request) error {
-		ui.Static().ServeHTTP(w, r)
-		return nil
-	}}))
+	if !s.o.OperationOnly {
+		r.PathPrefix("/static/").Handler(s.serve(route{Method: "GET", Path: "/static/", Open: true, Handle: func(w http.ResponseWriter, r *http.Request) error {
+			ui.Static().ServeHTTP(w, r)
+			return nil
+		}}))
+	}
 	r.NotFoundHandler = s.serve(route{Path: "none", Open: true, Handle: s.notFound})
 	r.MethodNotAllowedHandler = s.serve(route{Path: "none", Open: true, Handle: s.methodNotAllowed(routes)})
 	s.handler = s.outer(r)
