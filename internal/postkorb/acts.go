@@ -23,6 +23,7 @@ type row struct {
 	claimedBy            *uuid.UUID
 	claimedByName        string
 	fromPostkorb         *uuid.UUID
+	step, previous       *uuid.UUID
 	openedAt             *time.Time
 	dueAt                *time.Time
 	version              int64
@@ -36,7 +37,7 @@ var sqlLockItem = `
 
 const sqlReadItem = `
     SELECT i.id, i.postkorb_id, i.record_id, p.name, i.state, i.assignee_id, coalesce(ua.display_name, ''), i.claimed_by, coalesce(uc.display_name, ''),
-        i.from_postkorb_id, i.opened_at, CASE WHEN i.due_at < 'infinity' THEN i.due_at END, i.row_version,
+        i.from_postkorb_id, i.step_id, i.previous_id, i.opened_at, CASE WHEN i.due_at < 'infinity' THEN i.due_at END, i.row_version,
         i.postkorb_id IN (SELECT evb_actor_postkoerbe($2, $3))
     FROM postkorb_item i
     JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
@@ -66,19 +67,13 @@ func (s *Service) act(ctx context.Context, a access.Actor, item uuid.UUID, ifVer
 		if err != nil {
 			return fmt.Errorf("lock item: %w", err)
 		}
-		err = tx.QueryRow(ctx, sqlReadItem, item, a.User, at).Scan(&r.id, &r.postkorb, &r.record, &r.postkorbName, &r.state, &r.assignee, &r.assigneeName,
-			&r.claimedBy, &r.claimedByName, &r.fromPostkorb, &r.openedAt, &r.dueAt, &r.version, &r.member)
-		if err != nil {
-			return fmt.Errorf("read item: %w", err)
+		if r, err = s.read(ctx, tx, a, at, item); err != nil {
+			return err
 		}
-		switch {
-		case !r.member:
-			return fault.New("item-not-yours")
-		case r.assignee != nil && *r.assignee != a.User:
-			return fault.New("item-assigned", "name", r.assigneeName)
-		case r.state == Claimed && *r.claimedBy != a.User:
-			return fault.New("item-taken", "name", r.claimedByName)
-		case ifVersion != 0 && ifVersion != r.version:
+		if err := yours(&r, a); err != nil {
+			return err
+		}
+		if ifVersion != 0 && ifVersion != r.version {
 			return fault.New("stale-version")
 		}
 		if err := fn(tx, at, &r); err != nil {
@@ -88,6 +83,28 @@ func (s *Service) act(ctx context.Context, a access.Actor, item uuid.UUID, ifVer
 		return err
 	})
 	return out, err
+}
+
+func (s *Service) read(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, item uuid.UUID) (r row, err error) {
+	err = tx.QueryRow(ctx, sqlReadItem, item, a.User, at).Scan(&r.id, &r.postkorb, &r.record, &r.postkorbName, &r.state, &r.assignee, &r.assigneeName,
+		&r.claimedBy, &r.claimedByName, &r.fromPostkorb, &r.step, &r.previous, &r.openedAt, &r.dueAt, &r.version, &r.member)
+	if err != nil {
+		return r, fmt.Errorf("read item: %w", err)
+	}
+	return r, nil
+}
+
+// yours is the check that the actor may act on an item.
+func yours(r *row, a access.Actor) error {
+	switch {
+	case !r.member:
+		return fault.New("item-not-yours")
+	case r.assignee != nil && *r.assignee != a.User:
+		return fault.New("item-assigned", "name", r.assigneeName)
+	case r.state == Claimed && *r.claimedBy != a.User:
+		return fault.New("item-taken", "name", r.claimedByName)
+	}
+	return nil
 }
 
 // unfinished is the check of every act but undo.
@@ -218,6 +235,12 @@ func (s *Service) Forward(ctx context.Context, a access.Actor, item uuid.UUID, i
 		if d.Due.IsZero() && r.dueAt != nil {
 			d.Due = *r.dueAt
 		}
+		if r.step != nil { // the station stays current, elsewhere
+			d.Step = *r.step
+			if err := s.step(ctx, tx, a, at, r, StepAct{Kind: ItemForwarded, Postkorb: p.ID, Text: reason}); err != nil {
+				return err
+			}
+		}
 		next, err := s.deliver(ctx, tx, a, at, d, r)
 		if err != nil {
 			return err
@@ -236,6 +259,9 @@ func (s *Service) Return(ctx context.Context, a access.Actor, item uuid.UUID, if
 	return s.act(ctx, a, item, ifVersion, func(tx pgx.Tx, at time.Time, r *row) error {
 		if err := unfinished(r); err != nil {
 			return err
+		}
+		if r.step != nil {
+			return s.step(ctx, tx, a, at, r, StepAct{Kind: ItemReturned, Text: reason})
 		}
 		var p Postkorb
 		var err error
@@ -267,11 +293,16 @@ func (s *Service) Return(ctx context.Context, a access.Actor, item uuid.UUID, if
 	})
 }
 
-// Done ends an item; nothing follows in any Postkorb.
+// Done ends an item; nothing follows in any Postkorb. The station of a
+// circulation is executed by it, as by Return: what follows is the
+// circulation's, and so are the faults.
 func (s *Service) Done(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64, remark string) (Item, error) {
 	return s.act(ctx, a, item, ifVersion, func(tx pgx.Tx, at time.Time, r *row) error {
 		if err := unfinished(r); err != nil {
 			return err
+		}
+		if r.step != nil {
+			return s.step(ctx, tx, a, at, r, StepAct{Kind: ItemDone, Text: remark})
 		}
 		if err := s.finish(ctx, tx, a, at, r, Done); err != nil {
 			return err
@@ -385,7 +416,8 @@ const (
 
 // Undo takes back the actor's last act on an item: it lies open again where it
 // lay. A forwarded or returned one can be taken back until the other side has
-// opened it. Faults: nothing-to-undo, undo-too-late.
+// opened it. What was done at the station of a circulation stays done. Faults:
+// nothing-to-undo, undo-too-late, undo-of-step.
 func (s *Service) Undo(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64) (Item, error) {
 	return s.act(ctx, a, item, ifVersion, func(tx pgx.Tx, at time.Time, r *row) error {
 		details := map[string]any{"state": r.state}
@@ -395,6 +427,8 @@ func (s *Service) Undo(ctx context.Context, a access.Actor, item uuid.UUID, ifVe
 		case r.state == Waiting, r.state == Claimed:
 		case r.claimedBy == nil || *r.claimedBy != a.User: // somebody else's act
 			return fault.New("nothing-to-undo")
+		case r.step != nil:
+			return fault.New("undo-of-step")
 		default:
 			if err := s.withdraw(ctx, tx, at, r, details); err != nil {
 				return err
@@ -402,7 +436,7 @@ func (s *Service) Undo(ctx context.Context, a access.Actor, item uuid.UUID, ifVe
 		}
 		var there uuid.UUID
 		err := tx.QueryRow(ctx, sqlUnfinished, r.postkorb, r.record).Scan(&there)
-		if err == nil && there != r.id { // it has come back by another way
+		if err == nil && there != r.id && r.step == nil { // it has come back by another way
 			return fault.New("undo-too-late")
 		}
 		if err != nil && !missing(err) {

@@ -22,6 +22,9 @@ import (
 type Options struct {
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: discarded
+	// Step takes over what is done on the desk with a station of a circulation,
+	// in the transaction of the act; nil: such items cannot be ended here.
+	Step func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, act StepAct) error
 }
 
 // Service holds the use cases of the desk. Safe for concurrent use.
@@ -29,6 +32,8 @@ type Service struct {
 	db  *postgres.DB
 	log *event.Log
 	now func() time.Time
+
+	stepped func(context.Context, pgx.Tx, access.Actor, time.Time, StepAct) error
 }
 
 // New makes the service; facts go to log.
@@ -36,7 +41,7 @@ func New(db *postgres.DB, log *event.Log, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{db: db, log: log, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }}
+	return &Service{db: db, log: log, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }, stepped: o.Step}
 }
 
 func missing(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
@@ -59,17 +64,18 @@ func due(t time.Time) string {
 
 const (
 	sqlDeliver = `
-    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, from_user_id, from_postkorb_id, previous_id, reason, why, received_at, due_at)
-    VALUES (evb_tenant(), $1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz)
-    ON CONFLICT (tenant, postkorb_id, record_id) WHERE state IN ('open', 'claimed', 'waiting') DO NOTHING`
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, from_user_id, from_postkorb_id, previous_id, reason, why, received_at, due_at, step_id)
+    VALUES (evb_tenant(), $1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz, $12)
+    ON CONFLICT DO NOTHING`
 	sqlUnfinished = `
-    SELECT id FROM postkorb_item WHERE tenant = evb_tenant() AND postkorb_id = $1 AND record_id = $2 AND state IN ('open', 'claimed', 'waiting')`
+    SELECT id FROM postkorb_item
+    WHERE tenant = evb_tenant() AND postkorb_id = $1 AND record_id = $2 AND state IN ('open', 'claimed', 'waiting') AND step_id IS NULL`
 )
 
 // Deliver puts a record object into a Postkorb, in the caller's transaction,
 // and states item.delivered. An unfinished item for it that is there already
-// is given back unchanged, so a repeated job delivers once. Fault:
-// postkorb-unknown.
+// is given back unchanged, so a repeated job delivers once. A station of a
+// circulation has an item of its own beside it. Fault: postkorb-unknown.
 func (s *Service) Deliver(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, d Delivery) (uuid.UUID, error) {
 	return s.deliver(ctx, tx, a, at, d, nil)
 }
@@ -89,7 +95,7 @@ func (s *Service) deliver(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 		if err != nil {
 			return uuid.Nil, err
 		}
-		tag, err := tx.Exec(ctx, sqlDeliver, id, d.Postkorb, d.Record, ptr(d.Assignee), ptr(d.From), fromPostkorb, previousID, d.Reason, string(why), at, due(d.Due))
+		tag, err := tx.Exec(ctx, sqlDeliver, id, d.Postkorb, d.Record, ptr(d.Assignee), ptr(d.From), fromPostkorb, previousID, d.Reason, string(why), at, due(d.Due), ptr(d.Step))
 		if c := postgres.Constraint(err); c == "postkorb_item_tenant_postkorb_id_fkey" {
 			return uuid.Nil, fault.New("postkorb-unknown")
 		}
@@ -99,6 +105,9 @@ func (s *Service) deliver(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 		if tag.RowsAffected() == 0 {
 			var there uuid.UUID
 			err := tx.QueryRow(ctx, sqlUnfinished, d.Postkorb, d.Record).Scan(&there)
+			if d.Step != uuid.Nil { // a station has one unfinished item, wherever it lies
+				err = tx.QueryRow(ctx, sqlStepItem, d.Step).Scan(&there)
+			}
 			if missing(err) { // it was finished between the two statements
 				continue
 			}

@@ -64,6 +64,7 @@ type Delivery struct {
 	Reason   string    // of the person who delivers; may be empty
 	Why      Why
 	From     uuid.UUID // person it comes from; nil UUID: none (a rule)
+	Step     uuid.UUID // step of a circulation; nil UUID: none
 }
 
 // Postkorb is a desk.
@@ -98,6 +99,7 @@ type Item struct {
 	FromName         string     // person, or empty
 	FromPostkorbName string
 	FromPostkorbID   *uuid.UUID
+	StepID           *uuid.UUID // the station of a circulation that it is
 	Reason           string
 	Why              Why
 	State            State
