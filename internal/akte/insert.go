@@ -241,7 +241,7 @@ const (
 // VersionAllowed holds the row of a Dokument that gets a further version in
 // this transaction, and gives its state. ifVersion 0 takes any. Faults:
 // not-found, read-only-role, stale-version, dokument-closed when its Vorgang is
-// closed, dokument-quarantined.
+// closed, dokument-final when its version is frozen, dokument-quarantined.
 func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, ifVersion int64) (State, error) {
 	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, ifVersion)
 	switch {
@@ -249,6 +249,8 @@ func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor,
 		return "", err
 	case o.state == Filed:
 		return "", fault.New("dokument-closed")
+	case o.state == Final:
+		return "", fault.New("dokument-final")
 	case o.state == Quarantined:
 		return "", fault.New("dokument-quarantined")
 	}
@@ -260,8 +262,8 @@ func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor,
 // number is the next; numbers are never used twice. A quarantined version puts
 // its Dokument into quarantine and states dokument.quarantined instead, so that
 // no work follows until ReleaseQuarantined. It asks for no rights
-// (VersionAllowed does). Faults: not-found, dokument-closed when its Vorgang is
-// closed.
+// (VersionAllowed does). Options.VersionAdded is told last. Faults: not-found,
+// dokument-closed when its Vorgang is closed, dokument-final.
 func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, v NewVersion) (number int, err error) {
 	var state State
 	if err := tx.QueryRow(ctx, sqlLockDokument, v.DokumentID).Scan(&state); err != nil {
@@ -270,8 +272,11 @@ func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, 
 		}
 		return 0, err
 	}
-	if state == Filed {
+	switch state {
+	case Filed:
 		return 0, fault.New("dokument-closed")
+	case Final:
+		return 0, fault.New("dokument-final")
 	}
 	if err := tx.QueryRow(ctx, sqlNextVersion, v.DokumentID).Scan(&number); err != nil {
 		return 0, err
@@ -297,8 +302,12 @@ func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	if v.Quarantined {
 		kind = DokumentQuarantined
 	}
-	return number, s.log.Append(ctx, tx, a, at, event.Fact{
+	err = s.log.Append(ctx, tx, a, at, event.Fact{
 		Kind: kind, Record: v.DokumentID, SubjectKind: "version", Subject: v.ID,
 		Details: map[string]any{"version": number, "version_id": v.ID, "origin": v.Origin, "files": len(v.Files)},
 	})
+	if err == nil && s.versionAdded != nil {
+		err = s.versionAdded(ctx, tx, a, at, v.DokumentID, v.ID, number)
+	}
+	return number, err
 }

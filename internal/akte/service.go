@@ -23,6 +23,10 @@ var UnfiledScope = uuid.MustParse("00000000-0000-7000-8000-000000000002")
 type Options struct {
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: discarded
+	// VersionAdded is told of every further version in the transaction that
+	// writes it, quarantined ones too: what was agreed to an earlier version does
+	// not hold for it. nil: nobody.
+	VersionAdded func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument, version uuid.UUID, number int) error
 }
 
 // Service holds the use cases of the e-file. Safe for concurrent use.
@@ -30,6 +34,8 @@ type Service struct {
 	db  *postgres.DB
 	log *event.Log
 	now func() time.Time
+
+	versionAdded func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument, version uuid.UUID, number int) error
 }
 
 // New makes the service; facts go to log.
@@ -37,7 +43,7 @@ func New(db *postgres.DB, log *event.Log, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{db: db, log: log, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }}
+	return &Service{db: db, log: log, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }, versionAdded: o.VersionAdded}
 }
 
 // after makes a change and gives the object as it is then.

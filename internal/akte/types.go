@@ -88,6 +88,7 @@ const (
 	DokumentQuarantined      event.Kind = "dokument.quarantined"       // subject: version; instead of received or version_added
 	DokumentReleased         event.Kind = "dokument.released"          // subject: version; out of quarantine
 	DokumentVersionAdded     event.Kind = "dokument.version_added"     // subject: version
+	DokumentFinal            event.Kind = "dokument.final"             // subject: version, frozen
 	DokumentExtracted        event.Kind = "dokument.extracted"         // subject: Dokument
 	DokumentExtractionFailed event.Kind = "dokument.extraction_failed" // subject: Dokument
 	DokumentFiled            event.Kind = "dokument.filed"

@@ -1,0 +1,117 @@
+package akte
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/event"
+	"evb/internal/fault"
+)
+
+// Held is a record object whose row a transaction holds until its end.
+type Held struct {
+	ID          uuid.UUID
+	Kind        string
+	Parent      *uuid.UUID
+	Unit        *uuid.UUID
+	Lifecycle   Lifecycle
+	SubmittedBy *uuid.UUID
+	RowVersion  int64
+	Changes     bool // the actor may change it, not only read it
+	// Of a Dokument:
+	State         State
+	Version       uuid.UUID // the current one
+	VersionNumber int
+	Author        uuid.UUID // of the current version
+}
+
+var (
+	sqlHold = `
+    SELECT o.id, o.kind, o.parent_id, o.unit_id, o.lifecycle, o.submitted_by, o.row_version, $4 OR ` + access.Changes("o", 2, 3) + `
+    FROM record_object o
+    WHERE o.tenant = evb_tenant() AND o.id = $1 AND ($4 OR $5 OR ` + access.Sees("o", 2, 3) + `)
+    FOR NO KEY UPDATE OF o`
+	// A statement of its own: the version as of now, held until the end.
+	sqlHoldVersion = `
+    SELECT d.state, v.id, v.number, v.created_by
+    FROM dokument d JOIN dokument_version v ON v.tenant = d.tenant AND v.dokument_id = d.id AND v.number = d.current_version
+    WHERE d.tenant = evb_tenant() AND d.id = $1 FOR NO KEY UPDATE OF d`
+)
+
+// Hold takes the row of a record object of any kind that the actor sees, and
+// for a Dokument its current version: nothing about them changes until the
+// transaction ends. Fault: not-found.
+func (s *Service) Hold(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID) (Held, error) {
+	return hold(ctx, tx, a, at, id, false)
+}
+
+// HoldKnown is Hold for a use case that has asked for the right itself.
+func (s *Service) HoldKnown(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID) (Held, error) {
+	return hold(ctx, tx, a, at, id, true)
+}
+
+func hold(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.UUID, known bool) (h Held, err error) {
+	err = tx.QueryRow(ctx, sqlHold, id, a.User, at, isSystem(a), known).
+		Scan(&h.ID, &h.Kind, &h.Parent, &h.Unit, &h.Lifecycle, &h.SubmittedBy, &h.RowVersion, &h.Changes)
+	if err == nil && h.Kind == KindDokument {
+		err = tx.QueryRow(ctx, sqlHoldVersion, id).Scan(&h.State, &h.Version, &h.VersionNumber, &h.Author)
+	}
+	if missing(err) {
+		return h, fault.New("not-found")
+	}
+	if err != nil {
+		return h, fmt.Errorf("hold an object: %w", err)
+	}
+	return h, nil
+}
+
+const (
+	sqlFinal = `
+    UPDATE dokument SET state = 'final' WHERE tenant = evb_tenant() AND id = $1 AND state IN ('captured', 'registered')
+    RETURNING current_version`
+	sqlFreeze = `
+    UPDATE dokument_version SET frozen_at = coalesce(frozen_at, $3) WHERE tenant = evb_tenant() AND dokument_id = $1 AND number = $2
+    RETURNING id`
+)
+
+// Freeze makes the current version of a Dokument its final one and states
+// dokument.final, in the caller's transaction. It asks for no rights. What is
+// final already stays as it is. Faults: not-found, dokument-closed,
+// dokument-quarantined, dokument-in-work.
+func (s *Service) Freeze(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID) error {
+	var state State
+	err := tx.QueryRow(ctx, sqlLockState, dokument).Scan(&state)
+	switch {
+	case missing(err):
+		return fault.New("not-found")
+	case err != nil:
+		return fmt.Errorf("freeze: %w", err)
+	case state == Final:
+		return nil
+	case state == Filed:
+		return fault.New("dokument-closed")
+	case state == Quarantined:
+		return fault.New("dokument-quarantined")
+	case state == InWork:
+		return fault.New("dokument-in-work")
+	}
+	var number int
+	var version uuid.UUID
+	if err := tx.QueryRow(ctx, sqlFinal, dokument).Scan(&number); err != nil {
+		return fmt.Errorf("freeze: %w", err)
+	}
+	if err := tx.QueryRow(ctx, sqlFreeze, dokument, number, at).Scan(&version); err != nil {
+		return fmt.Errorf("freeze: %w", err)
+	}
+	if _, err := tx.Exec(ctx, sqlTouch, dokument, at); err != nil {
+		return fmt.Errorf("freeze: %w", err)
+	}
+	return s.log.Append(ctx, tx, a, at, event.Fact{
+		Kind: DokumentFinal, Record: dokument, SubjectKind: "version", Subject: version, Details: map[string]any{"version": number, "version_id": version},
+	})
+}
