@@ -33,6 +33,7 @@ internal/failpoint
 internal/telemetry
 internal/config
 internal/group
+internal/words
 internal/wholefile
 internal/access       internal/fault
 internal/localstack/pg internal/wholefile
@@ -51,7 +52,7 @@ internal/intake       internal/access internal/akte internal/blob internal/event
 internal/scan/folder  internal/fault internal/media/batchindex
 internal/scan         internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/idempotency internal/intake internal/job internal/media internal/media/batchindex internal/postgres internal/scan/folder internal/wholefile
 internal/extract      internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/media internal/postgres
-internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb
+internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words
 internal/indexing     internal/telemetry internal/access internal/akte internal/blob internal/event internal/fault internal/postgres search storage storage/layout
 internal/preservation internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/postgres signature/cms signature/digest signature/ers signature/evidence signature/hashtree signature/tsp storage storage/layout
 internal/export       internal/access internal/akte internal/blob internal/event internal/fault internal/postgres internal/preservation signature/digest signature/evidence storage
