@@ -277,6 +277,10 @@ func (o *OCSP) status(single OCSPSingle, cert, issuer *Certificate, at time.Time
 	case OCSPRevoked:
 		return revokedStatus(s, single.Revoked, cert, at)
 	case OCSPGood:
+		if forgotten(single.ThisUpdate, single.KeepsExpiredSince, cert) {
+			s.Detail = "OCSP answer younger than the certificate's end"
+			return s
+		}
 		return freshStatus(s, single.NextUpdate, cert, at)
 	default:
 		s.Detail = "OCSP responder does not know the certificate"

@@ -155,11 +155,7 @@ func (c *CRL) readExtensions() error {
 				c.AuthorityKeyID = id.contents
 			}
 		case e.OID.Equal(oidExtExpiredOnCRL):
-			if t, rest, err := readTLV(e.Value); err == nil && len(rest) == 0 {
-				if v, err := t.time(); err == nil {
-					c.KeepsExpiredSince = v
-				}
-			}
+			c.KeepsExpiredSince = extensionTime(e)
 		case e.Critical:
 			c.unhandledCritical = true
 		}
@@ -231,9 +227,29 @@ func (c *CRL) covers(cert *Certificate) (string, bool) {
 		!slices.ContainsFunc(c.PointURLs, func(u string) bool { return slices.Contains(cert.CRLURLs, u) }) {
 		return "CRL of another distribution point", false
 	}
-	// RFC 5280 section 3.3: entries may go once the certificate has expired.
-	if c.ThisUpdate.After(cert.NotAfter) && (c.KeepsExpiredSince.IsZero() || c.KeepsExpiredSince.After(cert.NotAfter)) {
+	if forgotten(c.ThisUpdate, c.KeepsExpiredSince, cert) {
 		return "CRL younger than the certificate's end", false
 	}
 	return "", true
+}
+
+// forgotten reports whether revocation data of the given time may have dropped
+// what it knew about cert: a source need not keep a certificate that has
+// expired (RFC 5280 section 3.3, RFC 6960 section 4.4.4), unless it says since
+// when it keeps them all.
+func forgotten(thisUpdate, keepsSince time.Time, cert *Certificate) bool {
+	return thisUpdate.After(cert.NotAfter) && (keepsSince.IsZero() || keepsSince.After(cert.NotAfter))
+}
+
+// extensionTime is the time that an extension holds, zero when it holds none.
+func extensionTime(e Extension) time.Time {
+	t, rest, err := readTLV(e.Value)
+	if err != nil || len(rest) != 0 {
+		return time.Time{}
+	}
+	v, err := t.time()
+	if err != nil {
+		return time.Time{}
+	}
+	return v
 }

@@ -28,6 +28,9 @@ type OCSPSingle struct {
 	Revoked                       Revoked
 	// NextUpdate is zero when absent.
 	ThisUpdate, NextUpdate time.Time
+	// KeepsExpiredSince is of the archive-cutoff extension (RFC 6960 section
+	// 4.4.4), zero when absent.
+	KeepsExpiredSince time.Time
 }
 
 // OCSP is a BasicOCSPResponse (RFC 6960 section 4.2.1).
@@ -257,17 +260,29 @@ func parseSingle(t tlv) (OCSPSingle, error) {
 	if s.ThisUpdate, err = at.time(); err != nil {
 		return s, err
 	}
-	if len(b) > 0 && b[0] == tagContext0 {
-		explicit, _, err := readTLV(b)
-		if err != nil {
-			return s, err
-		}
+	explicit, ok, b, err := readOptional(b, tagContext0)
+	if err != nil {
+		return s, err
+	}
+	if ok {
 		next, rest, err := readTLV(explicit.contents)
 		if err != nil || len(rest) != 0 {
 			return s, malformed("next update")
 		}
 		if s.NextUpdate, err = next.time(); err != nil {
 			return s, err
+		}
+	}
+	if explicit, ok, _, err = readOptional(b, tagContext1); err != nil || !ok {
+		return s, err
+	}
+	extensions, err := parseExtensions(explicit.contents)
+	if err != nil {
+		return s, err
+	}
+	for _, e := range extensions {
+		if e.OID.Equal(oidArchiveCutoff) {
+			s.KeepsExpiredSince = extensionTime(e)
 		}
 	}
 	return s, nil

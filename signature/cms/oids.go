@@ -57,6 +57,7 @@ var (
 	oidAIAIssuers        = mustOID("1.3.6.1.5.5.7.48.2")
 	oidCRLReason         = mustOID("2.5.29.21")
 	oidExtExpiredOnCRL   = mustOID("2.5.29.60")
+	oidArchiveCutoff     = mustOID("1.3.6.1.5.5.7.48.1.6")
 )
 
 // mustOID reads a constant of this package; a wrong one fails every test.
