@@ -378,6 +378,31 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 
 	i.storeHangs(web, fach, registry)
 
+	// Who leaves is out at once; a role ends by itself.
+	user := func(args ...string) int {
+		code, _ := tool.evb(append([]string{"user"}, append(args, "--config", i.config)...)...)
+		return code
+	}
+	for _, c := range []struct {
+		want int
+		args []string
+	}{
+		{0, []string{"end-role", "--user", "a.amt", "--role", "clerk@FB61"}},
+		{2, []string{"end-role", "--user", "a.amt", "--role", "clerk@FB61"}},
+		{2, []string{"end-role", "--user", "a.amt", "--role", "clerk@FB99"}},
+		{2, []string{"end-role", "--user", "a.amt"}},
+		{0, []string{"disable", "--user", "fach"}},
+		{2, []string{"disable", "--user", "fach"}},
+		{2, []string{"disable"}},
+	} {
+		if got := user(c.args...); got != c.want {
+			t.Errorf("user %v: exit %d, want %d", c.args, got, c.want)
+		}
+	}
+	if got := web.call(fach, "GET", "/api/v1/me", nil, nil, nil); got != http.StatusUnauthorized {
+		t.Errorf("the token of a disabled account: %d", got)
+	}
+
 	second.stop()
 	web.stop()
 }

@@ -55,36 +55,73 @@ func readOrganisation(name string) (organisation.Organisation, error) {
 	return o, nil
 }
 
-func newUserCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Personen / people", Args: cobra.NoArgs}
-	var f configFlags
-	var tenant, login, file string
-	password := &cobra.Command{
-		Use:   "password --config evb.yaml --user NAME --password-file FILE",
-		Short: "setzt das Passwort einer Person / sets a person's password",
-		Long: `Setzt das Passwort einer Person auf die erste Zeile der Datei; ihre Sitzungen enden.
-Sets the password of a person to the first line of the file; the sessions end.
+// userOptions are the flags of the commands on one person.
+type userOptions struct {
+	config configFlags
+	Tenant string
+	Login  string
+	More   string // what the command needs besides
+}
 
-Rückgabewerte / exit codes: 0 erledigt, 2 falscher Aufruf, 4 Datenbank antwortet nicht`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if login == "" || file == "" {
-				return usageError("Geben Sie --user und --password-file an.", "--user and --password-file are needed")
-			}
-			secret, err := config.ReadSecret(file)
+func newUserCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "user", Short: "Personen und Dienstkonten / people and service accounts", Args: cobra.NoArgs}
+	cmd.AddCommand(
+		newUserActCommand("password-file", "Datei, deren erste Zeile das Passwort ist / file with the password on its first line", &cobra.Command{
+			Use:   "password --config evb.yaml --user NAME --password-file FILE",
+			Short: "setzt das Passwort einer Person / sets a person's password",
+			Long: `Setzt das Passwort einer Person auf die erste Zeile der Datei; ihre Sitzungen enden.
+Sets the password of a person to the first line of the file; the sessions end.`,
+		}, func(ctx context.Context, a *app.Admin, o userOptions) error {
+			secret, err := config.ReadSecret(o.More)
 			if err != nil {
 				return usageError(fmt.Sprintf("--password-file: %v", err), "the password file cannot be read")
 			}
-			return administer(cmd.Context(), f, cmd.ErrOrStderr(), func(a *app.Admin) error {
-				return a.SetPassword(cmd.Context(), tenant, login, secret.Reveal())
-			})
-		},
+			return a.SetPassword(ctx, o.Tenant, o.Login, secret.Reveal())
+		}),
+		newUserActCommand("role", "Rolle wie in der Organisationsdatei: clerk@FB61 oder reader / role as in the organisation file", &cobra.Command{
+			Use:   "end-role --config evb.yaml --user NAME --role ROLE[@UNIT]",
+			Short: "nimmt einer Person eine Rolle / takes a role from a user",
+			Long: `Beendet eine Rolle, sofort und ohne sie zu löschen: das Protokoll weiß, von wann bis wann sie galt.
+Streichen Sie sie auch in der Organisationsdatei, sonst gibt das nächste Anwenden sie wieder.
+Ends a role at once. Remove it from the organisation file too, or applying that gives it again.`,
+		}, func(ctx context.Context, a *app.Admin, o userOptions) error {
+			return a.EndRole(ctx, o.Tenant, o.Login, o.More)
+		}),
+		newUserActCommand("", "", &cobra.Command{
+			Use:   "disable --config evb.yaml --user NAME",
+			Short: "sperrt eine Person oder ein Dienstkonto aus / locks a user out",
+			Long: `Sperrt aus, sofort: keine Anmeldung mehr, Sitzungen enden, Tokens gelten nicht mehr.
+Locks a user out at once: no sign-in, sessions end, tokens no longer work.`,
+		}, func(ctx context.Context, a *app.Admin, o userOptions) error {
+			return a.DisableUser(ctx, o.Tenant, o.Login)
+		}),
+	)
+	return cmd
+}
+
+// newUserActCommand makes a command that does something to one user. more names
+// the flag it needs besides, "" none.
+func newUserActCommand(more, moreUsage string, cmd *cobra.Command, act func(context.Context, *app.Admin, userOptions) error) *cobra.Command {
+	var o userOptions
+	cmd.Long += "\n\nRückgabewerte / exit codes: 0 erledigt, 2 falscher Aufruf, 4 Datenbank antwortet nicht"
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.Login == "" || more != "" && o.More == "" {
+			need := "--user"
+			if more != "" {
+				need += ", --" + more
+			}
+			return usageError("Es fehlt: "+need+".", need+" needed")
+		}
+		return administer(cmd.Context(), o.config, cmd.ErrOrStderr(), func(a *app.Admin) error { return act(cmd.Context(), a, o) })
 	}
-	f.register(password)
-	password.Flags().StringVar(&tenant, "tenant", "", "Kurzname des Mandanten, wenn es mehrere gibt / short name of the tenant")
-	password.Flags().StringVar(&login, "user", "", "Anmeldename / login name")
-	password.Flags().StringVar(&file, "password-file", "", "Datei, deren erste Zeile das Passwort ist / file with the password on its first line")
-	cmd.AddCommand(password)
+	o.config.register(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.Tenant, "tenant", "", "Kurzname des Mandanten, wenn es mehrere gibt / short name of the tenant")
+	f.StringVar(&o.Login, "user", "", "Anmeldename / login name")
+	if more != "" {
+		f.StringVar(&o.More, more, "", moreUsage)
+	}
 	return cmd
 }
 
@@ -111,6 +148,10 @@ func administer(ctx context.Context, f configFlags, errOut io.Writer, fn func(*a
 func adminError(err error) error {
 	if err == nil {
 		return nil
+	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return err
 	}
 	var f *fault.Error
 	if !errors.As(err, &f) {

@@ -41,7 +41,7 @@ func OpenAdmin(ctx context.Context, cfg config.Config, log *slog.Logger) (*Admin
 	desks := postkorb.New(db, facts, postkorb.Options{Log: log})
 	return &Admin{App{
 		o: Options{Config: cfg, Log: log, Now: time.Now}, log: log, db: db, facts: facts,
-		Org: org.New(db, facts, org.Options{Log: log}), akten: akte.New(db, facts, akte.Options{Log: log}), postkoerbe: desks,
+		Org: org.New(db, facts, org.Options{}), akten: akte.New(db, facts, akte.Options{Log: log}), postkoerbe: desks,
 		routing: routing.New(db, facts, nil, desks, routing.Options{Log: log}),
 	}}, nil
 }
@@ -60,19 +60,52 @@ func (m *Admin) Apply(ctx context.Context, o organisation.Organisation) error {
 
 // SetPassword gives a person a password, for the first time or anew.
 func (m *Admin) SetPassword(ctx context.Context, tenant, login, password string) error {
-	a, err := m.tenant(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	var u org.User
-	err = m.app.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		u, err = org.UserByLogin(ctx, q, login)
-		return err
-	})
+	a, u, err := m.user(ctx, tenant, login)
 	if err != nil {
 		return err
 	}
 	return m.app.Org.SetPassword(ctx, a, u.ID, password)
+}
+
+// DisableUser locks a user out.
+func (m *Admin) DisableUser(ctx context.Context, tenant, login string) error {
+	a, u, err := m.user(ctx, tenant, login)
+	if err != nil {
+		return err
+	}
+	return m.app.Org.DisableUser(ctx, a, u.ID)
+}
+
+// EndRole takes a role from a user, written as in the organisation's file.
+func (m *Admin) EndRole(ctx context.Context, tenant, login, role string) error {
+	a, u, err := m.user(ctx, tenant, login)
+	if err != nil {
+		return err
+	}
+	name, code := organisation.ParseRole(role)
+	unit := org.Unit{}
+	if code != "" {
+		err = m.app.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+			unit, err = org.UnitByCode(ctx, q, code)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return m.app.Org.EndMembership(ctx, a, u.ID, unit.ID, name)
+}
+
+// user is a user of a tenant, beside the tenant's system actor.
+func (m *Admin) user(ctx context.Context, tenant, login string) (a access.Actor, u org.User, err error) {
+	if a, err = m.tenant(ctx, tenant); err != nil {
+		return a, u, err
+	}
+	err = m.app.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		u, err = org.UserByLogin(ctx, q, login)
+		return err
+	})
+	return a, u, err
 }
 
 // Token makes an API token for a user. ttl 0: without end.
@@ -81,7 +114,8 @@ func (m *Admin) Token(ctx context.Context, tenant, login, label string, ttl time
 	if err != nil {
 		return "", err
 	}
-	return m.app.Org.CreateToken(ctx, a, login, label, ttl)
+	t, err := m.app.Org.CreateToken(ctx, a, login, label, ttl)
+	return t.Secret, err
 }
 
 // tenant is the system actor of a tenant: of the one named, that of the

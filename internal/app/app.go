@@ -203,7 +203,7 @@ func (a *App) services() error {
 	cfg, now, log, reg := a.o.Config, a.o.Now, a.log, a.o.Registry
 	a.facts = event.NewLog(flow, nil)
 	a.Org = org.New(a.db, a.facts, org.Options{
-		Now: now, Log: log, Demo: a.o.Demo, SessionIdle: cfg.HTTP.SessionIdle, SessionLifetime: cfg.HTTP.SessionLifetime, Tenant: cfg.Tenant.Default,
+		Now: now, Demo: a.o.Demo, SessionIdle: cfg.HTTP.SessionIdle, SessionLifetime: cfg.HTTP.SessionLifetime, Tenant: cfg.Tenant.Default,
 	})
 	a.akten = akte.New(a.db, a.facts, akte.Options{Now: now, Log: log})
 	a.postkoerbe = postkorb.New(a.db, a.facts, postkorb.Options{Now: now, Log: log})

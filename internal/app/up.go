@@ -171,7 +171,8 @@ func (a *App) localToken(ctx context.Context, dir string, system access.Actor) (
 			return old.AdminToken, nil
 		}
 	}
-	return a.Org.LocalToken(ctx, system.Tenant, localAdmin)
+	t, err := a.Org.CreateToken(ctx, system, localAdmin, "evb up", 0)
+	return t.Secret, err
 }
 
 // demoBatch hands the demo's scan batch over as the scan operator would. A
@@ -181,7 +182,7 @@ func (a *App) demoBatch(ctx context.Context, dir string, system access.Actor) er
 	if err := demo.WriteBatch(box); err != nil {
 		return err
 	}
-	operator, err := a.actor(ctx, system.Tenant, system.TenantSlug, demo.ScanOperator)
+	operator, err := a.actor(ctx, system.Tenant, demo.ScanOperator)
 	if err != nil {
 		return err
 	}

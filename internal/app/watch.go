@@ -40,7 +40,7 @@ func (a *App) watch(ctx context.Context) error {
 		if want != "" && t.Slug != want {
 			continue
 		}
-		actor, err := a.actor(ctx, t.ID, t.Slug, in.WatchUser)
+		actor, err := a.actor(ctx, t.ID, in.WatchUser)
 		if err != nil {
 			return fmt.Errorf("intake.watch_user: %w", err)
 		}
@@ -50,9 +50,9 @@ func (a *App) watch(ctx context.Context) error {
 }
 
 // actor is a user of a tenant without a session.
-func (a *App) actor(ctx context.Context, tenant access.Tenant, slug, login string) (actor access.Actor, err error) {
+func (a *App) actor(ctx context.Context, tenant access.Tenant, login string) (actor access.Actor, err error) {
 	err = a.db.Read(ctx, tenant, func(q postgres.Querier) error {
-		actor, err = org.ActorOf(ctx, q, postgres.TenantRow{ID: tenant, Slug: slug}, login, a.o.Now().UTC())
+		actor, err = org.ActorOf(ctx, q, tenant, login, a.o.Now().UTC())
 		return err
 	})
 	return actor, err

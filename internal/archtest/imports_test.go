@@ -31,6 +31,7 @@ migrations
 internal/fault
 internal/failpoint
 internal/telemetry
+internal/bpmn          internal/fault
 internal/config
 internal/group
 internal/words
@@ -67,7 +68,7 @@ internal/organisation internal/access internal/akte internal/fault internal/org 
 internal/demo         internal/access internal/org internal/organisation
 internal/client       internal/fault internal/scan/folder internal/wholefile
 internal/app          internal/access internal/akte internal/audit internal/blob internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/organisation internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile
-cmd/evb               internal/app internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/organisation internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence
+cmd/evb               internal/app internal/bpmn internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/organisation internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence
 `
 
 // home names the only folders whose packages may import a third-party module.

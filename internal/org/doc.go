@@ -13,7 +13,8 @@
 // base64url for tokens; the database keeps their SHA-256 only, and looks them
 // up by it: a lookup by digest leaks no part of a secret by its duration.
 //
-// Guessing is slowed per login: from the sixth failure on each further try has
-// to wait twice as long as the one before, at most 15 minutes. The try is
-// counted before the password is looked at, so that parallel guesses count.
+// Guessing is slowed per login: after five failures the next try has to wait a
+// second, and each further one twice as long as the one before, at most 15
+// minutes. The try is counted before the password is looked at, so that parallel
+// guesses count.
 package org

@@ -25,7 +25,7 @@ const touchEvery = time.Minute
 
 // Slow-down of guessing: freeTries failures cost nothing, then the wait
 // doubles from one second up to maxWait. After forget without a try the count
-// starts again.
+// starts again, and the next login removes what is left of it.
 const (
 	freeTries = 5
 	maxWait   = 15 * time.Minute
@@ -45,27 +45,29 @@ const (
 	sqlWait = `
     SELECT greatest(1, ceil(extract(epoch FROM last_at + least($2::interval, make_interval(secs => 2 ^ least(failures - $3, 20))) - $4)))::int
     FROM login_attempt WHERE tenant = evb_tenant() AND login = $1`
-	sqlForgive      = `DELETE FROM login_attempt WHERE tenant = evb_tenant() AND login = $1`
+	sqlForgive = `
+    DELETE FROM login_attempt WHERE tenant = evb_tenant() AND (login = $1 OR last_at < $2::timestamptz - $3::interval)`
 	sqlPasswordHash = `
-    SELECT id, display_name, password_hash FROM app_user
+    SELECT id, password_hash FROM app_user
     WHERE tenant = evb_tenant() AND login = $1 AND kind = 'person' AND disabled_at IS NULL AND password_hash IS NOT NULL`
-	sqlKnowsLogin    = `SELECT EXISTS (SELECT FROM app_user WHERE tenant = evb_tenant() AND login = $1)`
+	sqlKnowsLogin = `SELECT EXISTS (SELECT FROM app_user WHERE tenant = evb_tenant() AND login = $1)`
+	// The lock puts it in line with whoever changes the password: the session of
+	// a password that is gone by now would outlive it.
 	sqlCreateSession = `
     INSERT INTO session (tenant, id, user_id, secret_sha256, created_at, seen_at, expires_at)
-    VALUES (evb_tenant(), $1, $2, $3, $4, $4, $5)`
+    SELECT evb_tenant(), $1, u.id, $3, $4, $4, $5 FROM app_user u
+    WHERE u.tenant = evb_tenant() AND u.id = $2 AND u.password_hash = $6 AND u.disabled_at IS NULL FOR SHARE`
 	sqlExpireSessions = `DELETE FROM session WHERE tenant = evb_tenant() AND expires_at < $1`
 	sqlActorBySession = `
-    SELECT s.id, u.id, u.login, u.display_name, s.seen_at,
-        coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = s.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
-        coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = s.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')
+    SELECT s.id, s.seen_at, ` + sqlActorColumns + `
     FROM session s JOIN app_user u ON u.tenant = s.tenant AND u.id = s.user_id AND u.disabled_at IS NULL
     WHERE s.tenant = evb_tenant() AND s.secret_sha256 = $1 AND s.expires_at > $2`
 	sqlTouchSession = `
     UPDATE session SET seen_at = $2, expires_at = least($3, created_at + $4::interval) WHERE tenant = evb_tenant() AND id = $1 AND seen_at < $2`
 	sqlEndSession = `
-    DELETE FROM session WHERE tenant = evb_tenant() AND secret_sha256 = $1 RETURNING id, user_id`
+    DELETE FROM session s USING app_user u
+    WHERE s.tenant = evb_tenant() AND s.secret_sha256 = $1 AND u.tenant = s.tenant AND u.id = s.user_id
+    RETURNING s.id, u.id, u.login`
 )
 
 func (s *Service) begin(ctx context.Context) error {
@@ -94,8 +96,8 @@ func (s *Service) Login(ctx context.Context, tenant access.Tenant, login, passwo
 	}
 	now := s.now().UTC()
 	var user uuid.UUID
-	var name, hash string
-	err = s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
+	var hash string
+	err = s.db.InTx(ctx, t, func(tx pgx.Tx) error {
 		var failures int
 		err := tx.QueryRow(ctx, sqlTry, login, now, forget, freeTries, maxWait).Scan(&failures)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -108,7 +110,7 @@ func (s *Service) Login(ctx context.Context, tenant access.Tenant, login, passwo
 		if err != nil {
 			return fmt.Errorf("count login: %w", err)
 		}
-		err = tx.QueryRow(ctx, sqlPasswordHash, login).Scan(&user, &name, &hash)
+		err = tx.QueryRow(ctx, sqlPasswordHash, login).Scan(&user, &hash)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // the try stays counted, also for a login that is not there
 		}
@@ -134,16 +136,20 @@ func (s *Service) Login(ctx context.Context, tenant access.Tenant, login, passwo
 	if err != nil {
 		return "", err
 	}
-	a := access.Actor{Tenant: t.ID, TenantSlug: t.Slug, User: user, Login: login, DisplayName: name, Via: "session:" + id.String()}
-	return secret, s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, sqlForgive, login); err != nil {
+	a := access.Actor{Tenant: t, User: user, Login: login, Via: "session:" + id.String()}
+	return secret, s.db.InTx(ctx, t, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, sqlForgive, login, now, forget); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, sqlExpireSessions, now); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, sqlCreateSession, id, user, digest, now, now.Add(min(s.idle, s.lifetime))); err != nil {
+		tag, err := tx.Exec(ctx, sqlCreateSession, id, user, digest, now, now.Add(min(s.idle, s.lifetime)), hash)
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == 0 { // changed or disabled while we looked at it
+			return fault.New("login-failed")
 		}
 		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: SessionStarted, SubjectKind: "user", Subject: user})
 	})
@@ -163,22 +169,24 @@ func (s *Service) compare(ctx context.Context, password, hash string) (bool, err
 	return checkPassword(password, hash)
 }
 
-func (s *Service) tenantOfLogin(ctx context.Context, tenant access.Tenant, login string) (postgres.TenantRow, error) {
+// tenantOfLogin is the tenant, or where that is 0 the first one that knows the
+// login, else the first one.
+func (s *Service) tenantOfLogin(ctx context.Context, tenant access.Tenant, login string) (access.Tenant, error) {
 	list, err := s.candidates(ctx, tenant)
 	if err != nil {
-		return postgres.TenantRow{}, err
+		return 0, err
 	}
 	if len(list) == 0 {
-		return postgres.TenantRow{}, fault.New("no-tenant")
+		return 0, fault.New("no-tenant")
 	}
 	if len(list) == 1 {
 		return list[0], nil
 	}
 	for _, t := range list {
 		var knows bool
-		err := s.db.Read(ctx, t.ID, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlKnowsLogin, login).Scan(&knows) })
+		err := s.db.Read(ctx, t, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlKnowsLogin, login).Scan(&knows) })
 		if err != nil {
-			return postgres.TenantRow{}, err
+			return 0, err
 		}
 		if knows {
 			return t, nil
@@ -194,17 +202,18 @@ func (s *Service) Logout(ctx context.Context, tenant access.Tenant, secret strin
 		return err
 	}
 	for _, t := range list {
-		err := s.db.InTx(ctx, t.ID, func(tx pgx.Tx) error {
-			var id, user uuid.UUID
-			err := tx.QueryRow(ctx, sqlEndSession, digest(secret)).Scan(&id, &user)
+		err := s.db.InTx(ctx, t, func(tx pgx.Tx) error {
+			a := access.Actor{Tenant: t}
+			var id uuid.UUID
+			err := tx.QueryRow(ctx, sqlEndSession, digest(secret)).Scan(&id, &a.User, &a.Login)
 			if missing(err) {
 				return nil
 			}
 			if err != nil {
 				return err
 			}
-			a := access.Actor{Tenant: t.ID, TenantSlug: t.Slug, User: user, Via: "session:" + id.String()}
-			return s.log.Append(ctx, tx, a, s.now(), event.Fact{Kind: SessionEnded, SubjectKind: "user", Subject: user})
+			a.Via = "session:" + id.String()
+			return s.log.Append(ctx, tx, a, s.now(), event.Fact{Kind: SessionEnded, SubjectKind: "user", Subject: a.User})
 		})
 		if err != nil {
 			return err
@@ -237,24 +246,36 @@ func (s *Service) actor(ctx context.Context, tenant access.Tenant, sql, secret, 
 		return a, id, seen, err
 	}
 	for _, t := range list {
-		var units []uuid.UUID
-		var roles []string
-		err = s.db.Read(ctx, t.ID, func(q postgres.Querier) error {
-			return q.QueryRow(ctx, sql, digest(secret), s.now().UTC()).Scan(&id, &a.User, &a.Login, &a.DisplayName, &seen, &units, &roles)
+		err = s.db.Read(ctx, t, func(q postgres.Querier) (err error) {
+			a, err = scanActor(q.QueryRow(ctx, sql, digest(secret), s.now().UTC()), &id, &seen)
+			return err
 		})
-		if missing(err) {
-			continue
-		}
-		if err != nil {
+		if !missing(err) {
+			a.Tenant, a.Via = t, via+id.String()
 			return a, id, seen, err
 		}
-		a.Tenant, a.TenantSlug, a.Via = t.ID, t.Slug, via+id.String()
-		for i := range units {
-			a.Memberships = append(a.Memberships, access.Membership{Unit: units[i], Role: access.Role(roles[i])})
-		}
-		return a, id, seen, nil
 	}
-	return a, id, seen, fault.New("unauthenticated")
+	return access.Actor{}, id, seen, fault.New("unauthenticated")
+}
+
+// sqlActorColumns are what scanActor reads, of a user u at the moment $2.
+const sqlActorColumns = `u.id, u.login, u.display_name, (SELECT t.slug FROM tenant t WHERE t.id = u.tenant),
+        coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
+            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
+        coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
+            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')`
+
+// scanActor reads who it is and the roles; before are the columns before them.
+func scanActor(row pgx.Row, before ...any) (a access.Actor, err error) {
+	var units []uuid.UUID
+	var roles []string
+	if err := row.Scan(append(before, &a.User, &a.Login, &a.DisplayName, &a.TenantSlug, &units, &roles)...); err != nil {
+		return a, err
+	}
+	for i := range units {
+		a.Memberships = append(a.Memberships, access.Membership{Unit: units[i], Role: access.Role(roles[i])})
+	}
+	return a, nil
 }
 
 func newSecret(prefix string) (secret string, sum []byte, err error) {

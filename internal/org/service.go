@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +32,6 @@ const (
 // Options of New.
 type Options struct {
 	Now  func() time.Time // nil: time.Now
-	Log  *slog.Logger     // nil: discarded
 	Hash HashParams       // zero: DefaultHash
 	// Demo allows the password "demo" (contract 3); without it such a login is
 	// refused even if the hash matches.
@@ -51,7 +49,6 @@ type Service struct {
 	db   *postgres.DB
 	log  *event.Log
 	now  func() time.Time
-	slog *slog.Logger
 	hash HashParams
 	demo bool
 	// idle and lifetime bound a session; tenant is that of unknown host names.
@@ -67,14 +64,11 @@ func New(db *postgres.DB, log *event.Log, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	if o.Hash == (HashParams{}) {
 		o.Hash = DefaultHash
 	}
 	return &Service{
-		db: db, log: log, now: o.Now, slog: o.Log.With("part", "org"), hash: o.Hash, demo: o.Demo, tenant: o.Tenant,
+		db: db, log: log, now: o.Now, hash: o.Hash, demo: o.Demo, tenant: o.Tenant,
 		idle: cmp.Or(o.SessionIdle, time.Hour), lifetime: cmp.Or(o.SessionLifetime, 12*time.Hour), work: make(chan struct{}, 4),
 	}
 }

@@ -83,40 +83,44 @@ func ownRows(ctx context.Context, tx pgx.Tx) error {
 
 // TenantByHost picks the tenant of a request: the one that names the host
 // (port and case do not matter), else that of Options.Tenant, else the only
-// one. With several tenants and no match the first value is 0 without an error:
-// the login then takes the first tenant that knows the login name (decisions 3.1).
-func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant, string, error) {
+// one. With several tenants and no match it is 0 without an error: the
+// login then takes the first tenant that knows the name (decisions 3.1).
+func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant, error) {
 	all, err := s.db.Tenants(ctx)
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	for _, t := range all {
 		if slices.ContainsFunc(t.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
-			return t.ID, t.Slug, nil
+			return t.ID, nil
 		}
 	}
 	for _, t := range all {
 		if t.Slug == s.tenant {
-			return t.ID, t.Slug, nil
+			return t.ID, nil
 		}
 	}
 	switch len(all) {
 	case 0:
-		return 0, "", fault.New("no-tenant")
+		return 0, fault.New("no-tenant")
 	case 1:
-		return all[0].ID, all[0].Slug, nil
+		return all[0].ID, nil
 	}
-	return 0, "", nil
+	return 0, nil
 }
 
 // candidates gives the tenants to look in: the one named, or all.
-func (s *Service) candidates(ctx context.Context, tenant access.Tenant) ([]postgres.TenantRow, error) {
-	all, err := s.db.Tenants(ctx)
-	if err != nil || tenant == 0 {
-		return all, err
+func (s *Service) candidates(ctx context.Context, tenant access.Tenant) ([]access.Tenant, error) {
+	if tenant != 0 {
+		return []access.Tenant{tenant}, nil
 	}
-	return slices.DeleteFunc(all, func(t postgres.TenantRow) bool { return t.ID != tenant }), nil
+	all, err := s.db.Tenants(ctx)
+	out := make([]access.Tenant, len(all))
+	for i, t := range all {
+		out[i] = t.ID
+	}
+	return out, err
 }

@@ -25,55 +25,35 @@ const (
     UPDATE api_token SET revoked_at = $2 WHERE tenant = evb_tenant() AND id = $1 AND revoked_at IS NULL
     AND ($3 OR user_id = $4) RETURNING user_id`
 	sqlActorByToken = `
-    SELECT k.id, u.id, u.login, u.display_name, k.created_at,
-        coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = k.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
-        coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = k.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')
+    SELECT k.id, k.created_at, ` + sqlActorColumns + `
     FROM api_token k JOIN app_user u ON u.tenant = k.tenant AND u.id = k.user_id AND u.disabled_at IS NULL
     WHERE k.tenant = evb_tenant() AND k.secret_sha256 = $1 AND k.expires_at > $2 AND k.revoked_at IS NULL`
 	sqlActorOf = `
-    SELECT u.id, u.login, u.display_name,
-        coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
-        coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')
+    SELECT ` + sqlActorColumns + `
     FROM app_user u WHERE u.tenant = evb_tenant() AND u.login = $1 AND u.disabled_at IS NULL`
 )
 
+// Token is a new API token; RevokeToken takes its ID.
+type Token struct {
+	ID     uuid.UUID
+	Secret string // shown once and never kept
+}
+
 // CreateToken makes an API token for a user (ttl 0: no end). Anyone may make
-// one for oneself; for others only an administrator. The secret is shown once
-// and never kept.
-func (s *Service) CreateToken(ctx context.Context, a access.Actor, userLogin, label string, ttl time.Duration) (secret string, err error) {
+// one for oneself; for others only an administrator.
+func (s *Service) CreateToken(ctx context.Context, a access.Actor, userLogin, label string, ttl time.Duration) (Token, error) {
 	if userLogin != a.Login {
 		if err := administrator(a); err != nil {
-			return "", err
+			return Token{}, err
 		}
 	}
-	return s.createToken(ctx, a, userLogin, label, ttl)
-}
-
-// LocalToken makes a token as the local administrator, who has the data folder
-// and so needs no other right (`evb token create --data`). tenant 0: the first
-// tenant that knows the login.
-func (s *Service) LocalToken(ctx context.Context, tenant access.Tenant, userLogin string) (string, error) {
-	t, err := s.tenantOfLogin(ctx, tenant, userLogin)
-	if err != nil {
-		return "", err
-	}
-	a := access.System(t.ID, t.Slug)
-	a.Via = "local"
-	return s.createToken(ctx, a, userLogin, "evb token create", 0)
-}
-
-func (s *Service) createToken(ctx context.Context, a access.Actor, userLogin, label string, ttl time.Duration) (string, error) {
 	secret, sum, err := newSecret(TokenPrefix)
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	now := s.now().UTC()
 	var expires *time.Time
@@ -81,7 +61,7 @@ func (s *Service) createToken(ctx context.Context, a access.Actor, userLogin, la
 		e := now.Add(ttl)
 		expires = &e
 	}
-	return secret, s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
 		u, err := UserByLogin(ctx, tx, userLogin)
 		if err != nil {
 			return err
@@ -94,6 +74,7 @@ func (s *Service) createToken(ctx context.Context, a access.Actor, userLogin, la
 		}
 		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: TokenCreated, SubjectKind: "user", Subject: u.ID, Details: map[string]any{"token_id": id, "label": label}})
 	})
+	return Token{ID: id, Secret: secret}, err
 }
 
 // RevokeToken ends a token of one's own, or any as an administrator.
@@ -121,16 +102,11 @@ func (s *Service) ActorByToken(ctx context.Context, tenant access.Tenant, secret
 
 // ActorOf is a user as an actor without a session: for tests, for the demo and
 // for explaining what somebody may see.
-func ActorOf(ctx context.Context, q postgres.Querier, t postgres.TenantRow, login string, at time.Time) (access.Actor, error) {
-	a := access.Actor{Tenant: t.ID, TenantSlug: t.Slug, Via: "local"}
-	var units []uuid.UUID
-	var roles []string
-	err := q.QueryRow(ctx, sqlActorOf, login, at).Scan(&a.User, &a.Login, &a.DisplayName, &units, &roles)
+func ActorOf(ctx context.Context, q postgres.Querier, tenant access.Tenant, login string, at time.Time) (access.Actor, error) {
+	a, err := scanActor(q.QueryRow(ctx, sqlActorOf, login, at))
 	if missing(err) {
 		return a, fault.New("user-not-found", "user", login)
 	}
-	for i := range units {
-		a.Memberships = append(a.Memberships, access.Membership{Unit: units[i], Role: access.Role(roles[i])})
-	}
+	a.Tenant, a.Via = tenant, "local"
 	return a, err
 }

@@ -26,8 +26,6 @@ type Unit struct {
 const (
 	sqlUnitByCode = `
     SELECT id, code, name, parent_id, row_version FROM org_unit WHERE tenant = evb_tenant() AND code = $1`
-	sqlUnitByID = `
-    SELECT id, code, name, parent_id, row_version FROM org_unit WHERE tenant = evb_tenant() AND id = $1`
 	sqlUnits = `
     SELECT id, code, name, parent_id, row_version FROM org_unit
     WHERE tenant = evb_tenant() AND valid_from <= $1 AND $1 < valid_to ORDER BY code`
@@ -58,36 +56,15 @@ func (s *Service) EnsureUnit(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 	return id, s.log.Append(ctx, tx, a, at, event.Fact{Kind: UnitCreated, SubjectKind: "unit", Subject: id, Details: map[string]any{"code": code, "name": name}})
 }
 
-// CreateUnit is EnsureUnit for an administrator.
-func (s *Service) CreateUnit(ctx context.Context, a access.Actor, code, name string, parent uuid.UUID) (id uuid.UUID, err error) {
-	if err := administrator(a); err != nil {
-		return uuid.Nil, err
-	}
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		id, err = s.EnsureUnit(ctx, tx, a, s.now(), code, name, parent)
-		return err
-	})
-	return id, err
-}
-
 // UnitByCode finds a unit, or gives the fault unit-not-found.
 func UnitByCode(ctx context.Context, q postgres.Querier, code string) (Unit, error) {
-	return oneUnit(ctx, q, sqlUnitByCode, code)
-}
-
-// UnitByID finds a unit, or gives the fault unit-not-found.
-func UnitByID(ctx context.Context, q postgres.Querier, id uuid.UUID) (Unit, error) {
-	return oneUnit(ctx, q, sqlUnitByID, id)
-}
-
-func oneUnit(ctx context.Context, q postgres.Querier, sql string, key any) (Unit, error) {
-	rows, err := q.Query(ctx, sql, key)
+	rows, err := q.Query(ctx, sqlUnitByCode, code)
 	if err != nil {
 		return Unit{}, err
 	}
 	u, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Unit])
 	if missing(err) {
-		return Unit{}, fault.New("unit-not-found", "unit", key)
+		return Unit{}, fault.New("unit-not-found", "unit", code)
 	}
 	return u, err
 }

@@ -2,7 +2,6 @@ package org
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -87,24 +86,6 @@ func (s *Service) EnsureUser(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 		return u.ID, err
 	}
 	return id, s.log.Append(ctx, tx, a, at, event.Fact{Kind: UserCreated, SubjectKind: "user", Subject: id, Details: map[string]any{"login": n.Login, "kind": kind}})
-}
-
-// CreateUser makes a user as an administrator. An empty password is allowed:
-// such a user has tokens only.
-func (s *Service) CreateUser(ctx context.Context, a access.Actor, n NewUser, password string) (id uuid.UUID, err error) {
-	if err := administrator(a); err != nil {
-		return uuid.Nil, err
-	}
-	if password != "" {
-		if n.PasswordHash, err = s.newHash(ctx, password); err != nil {
-			return uuid.Nil, err
-		}
-	}
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		id, err = s.EnsureUser(ctx, tx, a, s.now(), n)
-		return err
-	})
-	return id, err
 }
 
 // minPassword is the least number of characters of a password outside the
@@ -200,17 +181,8 @@ func (s *Service) EnsureMembership(ctx context.Context, tx pgx.Tx, a access.Acto
 	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: MembershipGiven, SubjectKind: "user", Subject: user, Details: map[string]any{"unit_id": ptr(unit), "role": role}})
 }
 
-// AddMembership is EnsureMembership for an administrator.
-func (s *Service) AddMembership(ctx context.Context, a access.Actor, user, unit uuid.UUID, role access.Role) error {
-	if err := administrator(a); err != nil {
-		return err
-	}
-	return s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		return s.EnsureMembership(ctx, tx, a, s.now(), user, unit, role)
-	})
-}
-
-// EndMembership ends a role now. It acts with the next statement of anybody.
+// EndMembership ends a role now, as an administrator. It acts with the next
+// statement of anybody. Fault: role-not-held.
 func (s *Service) EndMembership(ctx context.Context, a access.Actor, user, unit uuid.UUID, role access.Role) error {
 	if err := administrator(a); err != nil {
 		return err
@@ -218,8 +190,11 @@ func (s *Service) EndMembership(ctx context.Context, a access.Actor, user, unit 
 	return s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
 		at := s.now()
 		tag, err := tx.Exec(ctx, sqlEndMembership, user, ptr(unit), role, at)
-		if err != nil || tag.RowsAffected() == 0 {
+		if err != nil {
 			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return fault.New("role-not-held", "role", role)
 		}
 		return s.log.Append(ctx, tx, a, at, event.Fact{Kind: MembershipEnded, SubjectKind: "user", Subject: user, Details: map[string]any{"unit_id": ptr(unit), "role": role}})
 	})
@@ -241,7 +216,7 @@ func oneUser(ctx context.Context, q postgres.Querier, sql string, key any) (User
 		return User{}, err
 	}
 	u, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[User])
-	if errors.Is(err, pgx.ErrNoRows) {
+	if missing(err) {
 		return User{}, fault.New("user-not-found", "user", key)
 	}
 	return u, err

@@ -147,7 +147,7 @@ func (o Organisation) check() error {
 		}
 		users[p.Login] = true
 		for _, r := range p.Roles {
-			role, unit := parseRole(r)
+			role, unit := ParseRole(r)
 			if !slices.Contains(access.Roles, role) || unit != "" && !units[unit] {
 				return invalid("users: " + p.Login + ": roles: " + r)
 			}
@@ -174,7 +174,8 @@ func (o Organisation) check() error {
 	return nil
 }
 
-func parseRole(s string) (access.Role, string) {
+// ParseRole reads "role" or "role@unit"; the unit is empty for the whole tenant.
+func ParseRole(s string) (access.Role, string) {
 	role, unit, _ := strings.Cut(s, "@")
 	return access.Role(role), unit
 }
@@ -182,7 +183,7 @@ func parseRole(s string) (access.Role, string) {
 // has says that the user holds one of the roles, in the unit or ("*") anywhere.
 func (p User) has(unit string, roles ...access.Role) bool {
 	return slices.ContainsFunc(p.Roles, func(s string) bool {
-		r, u := parseRole(s)
+		r, u := ParseRole(s)
 		return slices.Contains(roles, r) && (unit == "*" || unit == u)
 	})
 }
@@ -254,7 +255,7 @@ func (r *run) organisation(ctx context.Context) error {
 		}
 		r.people[p.Login] = id
 		for _, s := range p.Roles {
-			role, unit := parseRole(s)
+			role, unit := ParseRole(s)
 			if err := r.Org.EnsureMembership(ctx, r.tx, r.a, r.at, id, r.units[unit], role); err != nil {
 				return fmt.Errorf("role of %s: %w", p.Login, err)
 			}

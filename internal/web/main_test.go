@@ -27,7 +27,6 @@ import (
 	"evb/internal/intake"
 	"evb/internal/lists"
 	"evb/internal/media/mediatest"
-	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
 	"evb/internal/scan"
@@ -173,9 +172,9 @@ func (w *world) send(client *http.Client, r *http.Request) answer {
 func (w *world) token(who access.Actor) string {
 	w.T.Helper()
 	if w.tokens[who.Login] == "" {
-		secret, err := w.Org.LocalToken(w.T.Context(), pgtest.Stadt, who.Login)
+		token, err := w.Org.CreateToken(w.T.Context(), w.System(), who.Login, "test", 0)
 		w.Must(err)
-		w.tokens[who.Login] = secret
+		w.tokens[who.Login] = token.Secret
 	}
 	return w.tokens[who.Login]
 }

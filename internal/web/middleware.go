@@ -254,7 +254,7 @@ func (s *Server) identify(r *http.Request, rt route) error {
 		return nil
 	}
 	var err error
-	if st.tenant, _, err = s.p.Org.TenantByHost(r.Context(), r.Host); err != nil {
+	if st.tenant, err = s.p.Org.TenantByHost(r.Context(), r.Host); err != nil {
 		return err
 	}
 	if rt.Login {

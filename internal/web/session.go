@@ -141,8 +141,9 @@ type tokenBody struct {
 }
 
 type tokenView struct {
-	Token string `json:"token"`
-	User  string `json:"user"`
+	ID    uuid.UUID `json:"id"` // to revoke it by
+	Token string    `json:"token"`
+	User  string    `json:"user"`
 }
 
 func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
@@ -163,11 +164,11 @@ func (s *Server) postToken(w http.ResponseWriter, r *http.Request) error {
 	if body.User == "" {
 		body.User = actorOf(r).Login
 	}
-	secret, err := s.p.Org.CreateToken(r.Context(), actorOf(r), body.User, body.Label, ttl)
+	token, err := s.p.Org.CreateToken(r.Context(), actorOf(r), body.User, body.Label, ttl)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusCreated, tokenView{Token: secret, User: body.User})
+	return writeJSON(w, http.StatusCreated, tokenView{ID: token.ID, Token: token.Secret, User: body.User})
 }
 
 func (s *Server) deleteToken(w http.ResponseWriter, r *http.Request) error {

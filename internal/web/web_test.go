@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
 	"evb/internal/akte/aktetest"
@@ -337,10 +338,13 @@ func (w *world) uploaded() (some bool) {
 // scanner is a scan operator of the whole tenant.
 func (w *world) scanner() access.Actor {
 	w.T.Helper()
-	admin := w.System()
-	id, err := w.Org.CreateUser(w.T.Context(), admin, org.NewUser{Login: "e.wolf", DisplayName: "Erik Wolf"}, "")
-	w.Must(err)
-	w.Must(w.Org.AddMembership(w.T.Context(), admin, id, uuid.Nil, access.ScanOperator))
+	var id uuid.UUID
+	w.Tx(func(tx pgx.Tx) (err error) {
+		if id, err = w.Org.EnsureUser(w.T.Context(), tx, w.System(), w.Now(), org.NewUser{Login: "e.wolf", DisplayName: "Erik Wolf"}); err != nil {
+			return err
+		}
+		return w.Org.EnsureMembership(w.T.Context(), tx, w.System(), w.Now(), id, uuid.Nil, access.ScanOperator)
+	})
 	return access.Actor{Tenant: pgtest.Stadt, User: id, Login: "e.wolf"}
 }
 
