@@ -38,6 +38,7 @@ Rückgabewerte / exit codes:
 		newCheckCommand(),
 		newReindexCommand(),
 		newErsCommand(),
+		newProcessCommand(),
 		newFailpointsCommand(),
 		newVerifyCommand(),
 		newVersionCommand(),

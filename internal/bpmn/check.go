@@ -1,0 +1,255 @@
+package bpmn
+
+import (
+	"encoding/json"
+	"net/url"
+	"slices"
+	"time"
+
+	"evb/internal/fault"
+)
+
+// What a Need asks for.
+const (
+	NeedStation   = "station"
+	NeedCondition = "condition"
+)
+
+// Need is something that the file leaves open and activation has to say.
+type Need struct {
+	ID      string // of the node or flow
+	Element string // name of its XML element
+	What    string // NeedStation or NeedCondition
+	Code    string // of a sentence in the catalogue
+	Params  map[string]string
+}
+
+// Text is the sentence for people, "de" or "en".
+func (n Need) Text(lang string) string { return fault.Text(lang, n.Code, n.Params) }
+
+// Unsupported is something that is drawn and cannot be executed.
+type Unsupported struct {
+	ID      string
+	Element string
+	Code    string // of a sentence in the catalogue
+	Params  map[string]string
+}
+
+// Text is the reason for people, "de" or "en".
+func (u Unsupported) Text(lang string) string { return fault.Text(lang, u.Code, u.Params) }
+
+// Report says what can be done with a Model.
+type Report struct {
+	Processes   []string // ids
+	Needs       []Need
+	Unsupported []Unsupported
+}
+
+// Executable says that nothing stands against execution once the needs are
+// filled.
+func (r Report) Executable() bool { return len(r.Unsupported) == 0 }
+
+// checker collects.
+type checker struct {
+	m     *Model
+	needs []Need
+}
+
+// Check says what the file leaves open and what of it cannot be executed, in
+// the order in which the file has it. Closed pools are left out.
+func (m *Model) Check() Report {
+	keep := len(m.problems)
+	c := &checker{m: m}
+	r := Report{Processes: []string{}, Needs: []Need{}, Unsupported: []Unsupported{}}
+	for _, p := range m.Processes {
+		r.Processes = append(r.Processes, p.ID)
+		if p.Empty() {
+			continue
+		}
+		c.scope(p.Scope, p.ID, "process")
+	}
+	c.calls()
+	r.Needs = append(r.Needs, c.needs...)
+	r.Unsupported = append(r.Unsupported, m.problems...)
+	m.problems = m.problems[:keep:keep] // a second Check finds the same
+	return r
+}
+
+func (c *checker) need(id, element, name, what, code string) {
+	c.needs = append(c.needs, Need{ID: id, Element: element, What: what, Code: code, Params: map[string]string{"element": element, "id": id, "name": clip(first(name, id))}})
+}
+
+func (c *checker) refuse(n *Node, code string, kv ...string) {
+	c.m.refuse(n.ID, n.Element, code, kv...)
+}
+
+func (c *checker) scope(s *Scope, id, elementName string) {
+	starts := s.Starts()
+	if len(starts) == 0 {
+		c.m.refuse(id, elementName, "bpmn-no-start")
+	}
+	if s.Owner != nil && len(starts) > 1 && starts[0].Kind == Start {
+		c.m.refuse(id, elementName, "bpmn-start-several")
+	}
+	seen := reachable(starts)
+	for _, n := range s.Nodes {
+		if !seen[n] && len(starts) > 0 {
+			c.refuse(n, "bpmn-unreachable")
+		}
+		c.node(n)
+		if n.Children != nil {
+			c.scope(n.Children, n.ID, n.Element)
+		}
+	}
+	for _, f := range s.Flows {
+		c.flow(f)
+	}
+	c.blocks(s)
+	c.joins(s)
+}
+
+func (c *checker) node(n *Node) {
+	switch n.Kind {
+	case Start, Boundary:
+		if len(n.In) > 0 {
+			c.refuse(n, "bpmn-flow-into-start")
+		}
+	case End:
+		if len(n.Out) > 0 {
+			c.refuse(n, "bpmn-flow-out-of-end")
+		}
+	case EventBased:
+		for _, f := range n.Out {
+			if f.To.Kind != Catch && f.To.Kind != Receive || len(f.To.In) != 1 {
+				c.refuse(n, "bpmn-event-gateway", "target", f.To.ID)
+			}
+		}
+		if len(n.Out) == 0 {
+			c.refuse(n, "bpmn-event-gateway", "target", "")
+		}
+	case Parallel:
+		for _, f := range n.Out {
+			if f.Condition != "" {
+				c.m.refuse(f.ID, "sequenceFlow", "bpmn-condition-parallel")
+			}
+		}
+	case Exclusive, Inclusive:
+		if len(n.Out) > 1 {
+			for _, f := range n.Out {
+				if f.Condition == "" && f != n.Default {
+					c.need(f.ID, "sequenceFlow", first(f.Name, n.Name), NeedCondition, "bpmn-need-condition")
+				}
+			}
+		}
+	case Task, Service:
+		c.work(n)
+	}
+	if n.Trigger == Timer && n.Kind != Start {
+		c.timer(n)
+	}
+	if n.Loop != nil {
+		for _, x := range []string{n.Loop.Count, n.Loop.Collection, n.Loop.Until} {
+			if x == "" {
+				continue
+			}
+			if _, err := Value(x); err != nil {
+				c.refuse(n, "bpmn-expression", "expression", x, "reason", err.Error())
+			}
+		}
+	}
+}
+
+// work checks a task that somebody or something does.
+func (c *checker) work(n *Node) {
+	t := n.Station
+	switch {
+	case t.Webhook != "":
+		if !webhook(t.Webhook) {
+			c.refuse(n, "bpmn-webhook", "url", t.Webhook)
+		}
+	case t.Action != "":
+		if !slices.Contains(Actions, t.Action) {
+			c.refuse(n, "bpmn-action", "action", t.Action)
+		}
+	case t.IsZero() && n.Kind == Service:
+		c.need(n.ID, n.Element, n.Name, NeedStation, "bpmn-need-service")
+	case t.IsZero():
+		c.need(n.ID, n.Element, n.Name, NeedStation, "bpmn-need-station")
+	}
+	if n.Form != "" && !json.Valid([]byte(n.Form)) {
+		c.refuse(n, "bpmn-form")
+	}
+	if n.DueText != "" {
+		if _, err := ParsePeriod(n.DueText); err != nil {
+			if _, err := ParseTime(n.DueText, time.UTC); err != nil {
+				c.refuse(n, "bpmn-timer", "timer", n.DueText)
+			}
+		}
+	}
+}
+
+func webhook(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil
+}
+
+func (c *checker) timer(n *Node) {
+	if n.TimerText == "" {
+		c.need(n.ID, n.Element, n.Name, NeedCondition, "bpmn-need-timer")
+		return
+	}
+	if _, err := newTiming(n.TimerKind, n.TimerText); err != nil {
+		c.refuse(n, "bpmn-timer", "timer", n.TimerText)
+	}
+}
+
+func (c *checker) flow(f *Flow) {
+	if f.Condition == "" || f.From.Kind == Parallel || f == f.From.Default {
+		return
+	}
+	if _, err := Condition(f.Condition); err != nil {
+		c.m.refuse(f.ID, "sequenceFlow", "bpmn-condition", "condition", f.Condition, "reason", err.Error())
+	}
+}
+
+// calls checks call activities: the process has to stand in the file, have a
+// plain start, and must not call itself.
+func (c *checker) calls() {
+	calls := map[string][]*Node{} // process id to its calls
+	for _, p := range c.m.Processes {
+		p.Scope.Each(func(n *Node) {
+			if n.Kind != Call {
+				return
+			}
+			called := c.m.Process(n.Called)
+			if called == nil || called.Empty() {
+				c.refuse(n, "bpmn-call-unknown", "process", n.Called)
+				return
+			}
+			if s := called.Scope.Starts(); len(s) == 0 || s[0].Trigger != None {
+				c.refuse(n, "bpmn-call-start", "process", n.Called)
+			}
+			calls[p.ID] = append(calls[p.ID], n)
+		})
+	}
+	for _, p := range c.m.Processes {
+		if calling(calls, p.ID, p.ID, map[string]bool{}) {
+			for _, n := range calls[p.ID] {
+				c.refuse(n, "bpmn-call-cycle", "process", n.Called)
+			}
+		}
+	}
+}
+
+func calling(calls map[string][]*Node, from, to string, seen map[string]bool) bool {
+	if seen[from] {
+		return false
+	}
+	seen[from] = true
+	for _, n := range calls[from] {
+		if n.Called == to || calling(calls, n.Called, to, seen) {
+			return true
+		}
+	}
+	return false
+}
