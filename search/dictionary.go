@@ -28,6 +28,7 @@ const (
 	minTailDF     = 50      // documents it must stand in
 	minPartDF     = 20      // documents a word must stand in to be a part
 	minStemDF     = 3       // documents a stem must stand in to be kept in the statistics
+	maxStemBytes  = 96      // longer runs of letters are no words; also keeps a dictionary below maxDictBytes
 	maxDictWords  = 500_000 // refuse larger files: they are not ours
 	maxDictBytes  = 64 << 20
 	dictMagic     = "evb-dictionary 1"
@@ -80,10 +81,10 @@ func Learn(texts iter.Seq[string]) (*Dictionary, error) {
 				continue
 			}
 			in[seen{l.folded, l.stem}] = struct{}{}
-			if !w.digits && utf8.RuneCountInString(l.folded) >= minPart {
+			if n := utf8.RuneCountInString(l.folded); !w.digits && n >= minPart && n <= maxCompound {
 				words[l.folded] = struct{}{}
 			}
-			if l.stem != "" {
+			if l.stem != "" && len(l.stem) <= maxStemBytes {
 				stems[l.stem] = struct{}{}
 			}
 		}

@@ -33,9 +33,10 @@
 // documents only. Scores are computed from term statistics that are frozen when
 // a generation is created, never from the live index: a document that a
 // principal may not see does not even move the order of the others (a rebuild
-// learns new statistics from the whole index, and then freezes them). The one
-// limit that counts terms of all documents is MaxExpansion of a prefix. A change
-// of grants changes the principal's scopes and indexes nothing anew.
+// learns new statistics from the whole index, and then freezes them). What counts
+// terms of all documents is the bound on work alone: MaxExpansion of a prefix,
+// and how many completions and corrections of a word are tried. A change of
+// grants changes the principal's scopes and indexes nothing anew.
 //
 // The index lags behind Postgres by the queue of the feed. Callers check the
 // hits of a page against Postgres before they answer.

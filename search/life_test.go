@@ -171,6 +171,61 @@ func TestARebuildLearnsItsStatisticsFromTheIndex(t *testing.T) {
 }
 
 // dirSink writes a snapshot to a folder.
+// A run of letters that is no word, such as an image in text form, stands in
+// the index as one term. It must not make the learnt statistics unreadable.
+func TestWhatIsNoWordIsNotLearnt(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	x := open(t, search.Options{Dir: dir})
+	var src source
+	for i := range 1003 {
+		text := "Gemeinde"
+		if i < 3 {
+			text = strings.Repeat("iVBORw", 12_000)
+		}
+		src = append(src, search.PutOp(search.Doc{Tenant: "stadt", ID: fmt.Sprintf("d%04d", i), Text: text, Scopes: []string{"s1"}}))
+	}
+	if err := x.Apply(ctx, src, []byte("1003")); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Rebuild(ctx, src); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x = open(t, search.Options{Dir: dir})
+	defer x.Close()
+	if p := ask(t, x, "gemeinde", true); p.Total != 1000 {
+		t.Fatalf("total %d", p.Total)
+	}
+}
+
+// Whoever sees little must not make the engine try every word of the others.
+func TestSuggestionsTryABoundedNumberOfWords(t *testing.T) {
+	ctx := context.Background()
+	x := open(t, search.Options{Dir: t.TempDir()})
+	defer x.Close()
+	ops := []search.Op{search.PutOp(search.Doc{Tenant: "stadt", ID: "own", Subject: "Zzzaun", Scopes: []string{"s1"}})}
+	for i := range 10 {
+		var words strings.Builder
+		for k := range 500 {
+			fmt.Fprintf(&words, "zz%c%c%c%c ", 'a'+i, 'a'+k/100, 'a'+k/10%10, 'a'+k%10)
+		}
+		ops = append(ops, search.PutOp(search.Doc{Tenant: "stadt", ID: fmt.Sprint(i), Subject: words.String(), Scopes: []string{"other"}}))
+	}
+	if err := x.Apply(ctx, ops, nil); err != nil {
+		t.Fatal(err)
+	}
+	me := search.Principal{Tenant: "stadt", Scopes: []string{"s1"}}
+	for prefix, want := range map[string]int{"zz": 0, "zzz": 1} {
+		got, err := x.Suggest(ctx, me, prefix, 5)
+		if err != nil || len(got) != want {
+			t.Errorf("%s: %v, %v", prefix, got, err)
+		}
+	}
+}
+
 type dirSink string
 
 func (d dirSink) Create(_ context.Context, name string) (io.WriteCloser, error) {

@@ -200,8 +200,8 @@ func (g *generation) run(ctx context.Context, q *Query, m mode, after []string) 
 	}
 	req.SearchAfter = after
 	req.Fields = []string{fID, fSubject, fSender, fType, fUnit, fYear, fState, fAkte, fVorgang, fBy, fDay, fNumbers}
-	if !q.Highlight.Off {
-		req.Fields = append(req.Fields, fText)
+	if !q.Highlight.Off && g.an.marker(q.Where, m.Replace).operands > 0 {
+		req.Fields = append(req.Fields, fText) // else whole texts would be read to show nothing of them
 	}
 	for _, f := range q.Facets {
 		// The largest size, so that shards do not cut what the whole would show.

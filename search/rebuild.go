@@ -74,7 +74,7 @@ func (x *Index) Rebuild(ctx context.Context, src Source) (err error) {
 	x.applying.Lock()
 	defer x.applying.Unlock()
 	x.mu.RLock()
-	old, stale, closed := x.gen, x.stale, x.closed
+	old, stale, closed := x.gen, x.stale, x.closed // Close waits for applying
 	x.mu.RUnlock()
 	if closed {
 		return ErrClosed
@@ -98,12 +98,7 @@ func (x *Index) Rebuild(ctx context.Context, src Source) (err error) {
 	swapped = true
 	x.mu.Lock()
 	x.gen, x.stale = g, nil
-	closed = x.closed
 	x.mu.Unlock()
-	if closed {
-		// Close came between and has closed the old generation.
-		return g.close()
-	}
 	x.metrics.rebuilds.Inc()
 	x.log.InfoContext(ctx, "search index rebuilt", "generation", g.id, "duration", time.Since(start))
 	if old != nil {
@@ -147,7 +142,9 @@ func (x *Index) learn(ctx context.Context) (*Dictionary, error) {
 					if err != nil {
 						return errors.Join(err, d.Close())
 					}
-					stems[e.Term] += uint32(min(e.Count, 1<<30))
+					if len(e.Term) <= maxStemBytes {
+						stems[e.Term] += uint32(min(e.Count, 1<<30))
+					}
 				}
 				if err := d.Close(); err != nil {
 					return err

@@ -18,6 +18,9 @@ const (
 	farFuzzyLetters  = 8 // from here on two errors are looked for
 	maxCorrections   = 3 // words taken in place of one
 	maxFuzzyDistance = 2
+	// maxTries is how many neighbours of a word, visible or not, are tried:
+	// each is a search of its own, and scanned texts are full of misspellings.
+	maxTries = 512
 )
 
 // repair changes a query that found nothing: words without a visible hit are
@@ -195,7 +198,7 @@ func (g *generation) corrections(ctx context.Context, rs []index.IndexReader, wh
 	})
 	var out []string
 	dist := 0
-	for _, c := range cands {
+	for _, c := range cands[:min(maxTries, len(cands))] {
 		if len(out) > 0 && c.dist != dist {
 			break
 		}

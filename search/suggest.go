@@ -20,12 +20,16 @@ const (
 	suggestPool = 60
 	// suggestCount is up to where the hits of a completion are counted.
 	suggestCount = 50
+	// suggestTries is how many completions, visible or not, are tried: each is
+	// a search of its own.
+	suggestTries = 4096
 )
 
 // Suggest implements Engine. A suggestion is text with its last word completed;
 // it has a hit among the documents that p may see, together with the words
 // before it. Those with most such hits come first. Fewer than two letters give
-// none.
+// none, and of a beginning that many thousand words have in common only the
+// first in alphabetical order are tried: another letter finds the rest.
 func (x *Index) Suggest(ctx context.Context, p Principal, text string, n int) ([]string, error) {
 	if n < 1 || n > MaxSuggestions {
 		return nil, queryErr(CodeLimit, "limit", strconv.Itoa(MaxSuggestions))
@@ -68,9 +72,14 @@ func (g *generation) suggest(ctx context.Context, rs []index.IndexReader, p Prin
 		if err != nil {
 			return nil, err
 		}
-		for e, err := d.Next(); e != nil || err != nil; e, err = d.Next() {
+		// In alphabetical order, so the first of all are among the first of each.
+		for n := 0; n < suggestTries; n++ {
+			e, err := d.Next()
 			if err != nil {
 				return nil, errors.Join(err, d.Close())
+			}
+			if e == nil {
+				break
 			}
 			terms = append(terms, e.Term)
 		}
@@ -80,6 +89,7 @@ func (g *generation) suggest(ctx context.Context, rs []index.IndexReader, p Prin
 	}
 	slices.Sort(terms)
 	terms = slices.Compact(terms)
+	terms = terms[:min(suggestTries, len(terms))]
 	type found struct {
 		text string
 		hits int
