@@ -56,6 +56,7 @@ internal/extract      internal/access internal/akte internal/blob internal/event
 internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words
 internal/indexing     internal/telemetry internal/access internal/akte internal/blob internal/event internal/fault internal/postgres search storage storage/layout
 internal/preservation internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/postgres signature/cms signature/digest signature/ers signature/evidence signature/hashtree signature/tsp storage storage/layout
+internal/circulation  internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres internal/postkorb internal/preservation
 internal/export       internal/access internal/akte internal/blob internal/event internal/fault internal/postgres internal/preservation signature/digest signature/evidence storage
 internal/audit        internal/access internal/event internal/fault internal/postgres internal/preservation storage storage/layout
 internal/lists        internal/access internal/akte internal/event internal/fault internal/postgres internal/postkorb

@@ -39,11 +39,11 @@ const (
     SELECT id FROM postkorb_item WHERE tenant = evb_tenant() AND step_id = $1 AND state IN ('open', 'claimed', 'waiting') FOR NO KEY UPDATE`
 	sqlEndSteps = `
     WITH ended AS (
-        UPDATE postkorb_item SET state = $2, claimed_by = $3, finished_at = $4, opened_at = coalesce(opened_at, CASE WHEN $5 THEN $4 END), row_version = row_version + 1
+        UPDATE postkorb_item SET state = $2, claimed_by = $3, finished_at = $4::timestamptz, opened_at = coalesce(opened_at, CASE WHEN $5 THEN $4::timestamptz END), row_version = row_version + 1
         WHERE tenant = evb_tenant() AND step_id = ANY ($1) AND state IN ('open', 'claimed', 'waiting')
         RETURNING id, record_id, postkorb_id),
     dropped AS (
-        UPDATE follow_up f SET fired_at = $4 FROM ended WHERE f.tenant = evb_tenant() AND f.item_id = ended.id AND f.fired_at IS NULL)
+        UPDATE follow_up f SET fired_at = $4::timestamptz FROM ended WHERE f.tenant = evb_tenant() AND f.item_id = ended.id AND f.fired_at IS NULL)
     SELECT id, record_id, postkorb_id FROM ended`
 )
 
@@ -158,4 +158,37 @@ func (s *Service) EnsurePersonal(ctx context.Context, tx pgx.Tx, a access.Actor,
 		}
 	}
 	return Postkorb{}, fault.New("postkorb-unknown")
+}
+
+// PassStep forwards the unfinished item of a step, which HoldStep took in this
+// transaction, to another Postkorb. Fault: forward-to-itself.
+func (s *Service) PassStep(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, step, postkorb uuid.UUID, reason string) error {
+	var id uuid.UUID
+	if err := tx.QueryRow(ctx, sqlStepItem, step).Scan(&id); err != nil {
+		return fmt.Errorf("item of a step: %w", err)
+	}
+	r, err := s.read(ctx, tx, a, at, id)
+	switch {
+	case err != nil:
+		return err
+	case r.postkorb == postkorb:
+		return fault.New("forward-to-itself")
+	}
+	p, err := ByID(ctx, tx, postkorb)
+	if err != nil {
+		return err
+	}
+	if err := s.finish(ctx, tx, a, at, &r, Done); err != nil {
+		return err
+	}
+	d := Delivery{Record: r.record, Postkorb: p.ID, Step: step, Reason: reason, From: a.User,
+		Why: Why{Code: "why-forwarded", Params: map[string]string{"person": a.DisplayName, "postkorb": r.postkorbName}}}
+	if r.dueAt != nil {
+		d.Due = *r.dueAt
+	}
+	next, err := s.deliver(ctx, tx, a, at, d, &r)
+	if err != nil {
+		return err
+	}
+	return s.note(ctx, tx, a, at, &r, ItemForwarded, reason, map[string]any{"to_postkorb_id": p.ID, "to_postkorb": p.Name, "next_id": next})
 }

@@ -456,3 +456,17 @@ func (t *Token) material(rev revocationRow) error {
 	t.GenTime = t.GenTime.UTC()
 	return nil
 }
+
+const sqlArchiveVersionOf = `
+    SELECT id FROM archive_version
+    WHERE tenant = evb_tenant() AND version_id = $1 AND removed_at IS NULL ORDER BY number DESC LIMIT 1`
+
+// ArchiveVersionOf is the newest archive version of a version, the nil UUID
+// while there is none.
+func ArchiveVersionOf(ctx context.Context, q postgres.Querier, version uuid.UUID) (id uuid.UUID, err error) {
+	err = q.QueryRow(ctx, sqlArchiveVersionOf, version).Scan(&id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return uuid.Nil, fmt.Errorf("archive version: %w", err)
+	}
+	return id, nil
+}
