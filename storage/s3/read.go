@@ -96,8 +96,8 @@ func (s *Store) Get(ctx context.Context, key storage.Key, rng storage.Range) (rc
 		sctx, cancel := context.WithCancelCause(ctx)
 		watch := time.AfterFunc(s.cfg.CallTimeout, func() { cancel(errStalled) })
 		body, oi, hdr, err := s.main.GetObject(sctx, s.cfg.Bucket, string(key), o)
+		watch.Stop() // until the first read the consumer may take its time
 		if err != nil {
-			watch.Stop()
 			cancel(nil)
 			var r minio.ErrorResponse
 			if errors.As(err, &r) && (r.StatusCode == http.StatusRequestedRangeNotSatisfiable || r.Code == "InvalidRange") {
@@ -106,7 +106,6 @@ func (s *Store) Get(ctx context.Context, key storage.Key, rng storage.Range) (rc
 			return err
 		}
 		if info, err = toInfo(key, oi); err != nil {
-			watch.Stop()
 			cancel(nil)
 			_ = body.Close()
 			return err
