@@ -428,6 +428,39 @@ func TestLinksAndPathsLeadNowhere(t *testing.T) {
 	}
 }
 
+// endsAfter is a context that ends when it was asked so many times.
+type endsAfter struct {
+	context.Context
+	left  int
+	ended bool
+}
+
+func (c *endsAfter) Err() error {
+	if c.left == 0 {
+		c.ended = true
+		return context.Canceled
+	}
+	c.left--
+	return nil
+}
+
+func TestAVerificationThatWasBrokenOffIsNeverValid(t *testing.T) {
+	dir, _, opts := sealedPackage(t)
+	for n := 0; ; n++ {
+		ctx := &endsAfter{Context: t.Context(), left: n}
+		r := evidence.Verify(ctx, dir, opts)
+		if !ctx.ended {
+			if r.Verdict != ers.Valid {
+				t.Fatalf("not broken off: %+v", r.Failed())
+			}
+			return
+		}
+		if r.Verdict == ers.Valid || len(r.Failed()) == 0 {
+			t.Fatalf("broken off at the question %d: %s", n, r.Verdict)
+		}
+	}
+}
+
 func TestWhatIsNoPackageIsUnreadable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "datei")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -28,8 +28,11 @@ const (
 	maxFiles = 500_000
 	// maxListSize limits manifest.sha256 and .objects files in bytes.
 	maxListSize = 128 << 20
-	// maxSmallFile limits certificates, CRLs, OCSP responses and tokens in bytes.
+	// maxSmallFile limits one certificate, CRL or OCSP response file in bytes.
 	maxSmallFile = 16 << 20
+	// maxMaterial limits all certificates, CRLs and OCSP responses of a package
+	// together in bytes: they are kept in memory.
+	maxMaterial = 256 << 20
 )
 
 // errLine says that a line of a list file is not as it should be.

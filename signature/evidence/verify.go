@@ -57,8 +57,9 @@ func Verify(ctx context.Context, dir string, opts ers.Options) *ers.Result {
 	v.checkManifest()
 	v.checkObjectNames()
 	v.readMaterial()
-	v.verifyRecords()
-	v.checkStrayFiles()
+	if v.verifyRecords() {
+		v.checkStrayFiles()
+	}
 	v.finish()
 	return v.result
 }
@@ -339,24 +340,28 @@ func (v *verification) checkObjectNames() {
 // readMaterial takes certificates and revocation data of the package into the
 // options. They are helpers, never trust anchors.
 func (v *verification) readMaterial() {
+	// The slices of the caller are appended to, never into.
+	v.opts.Certificates, v.opts.CRLs, v.opts.OCSPs = slices.Clip(v.opts.Certificates), slices.Clip(v.opts.CRLs), slices.Clip(v.opts.OCSPs)
+	left := int64(maxMaterial)
 	for _, file := range v.files {
 		dir := path.Dir(file)
 		if dir != dirCertificates && dir != dirRevocation {
 			continue
 		}
 		v.known[file] = true
-		b, err := v.read(file, maxSmallFile)
+		b, err := v.read(file, min(maxSmallFile, left))
 		if err == nil {
+			left -= int64(len(b))
 			switch {
 			case dir == dirCertificates:
 				var certs []*cms.Certificate
 				if certs, err = cms.ParseCertificates(b); err == nil {
-					v.opts.Certificates = append(slices.Clip(v.opts.Certificates), certs...)
+					v.opts.Certificates = append(v.opts.Certificates, certs...)
 				}
 			case strings.HasSuffix(file, ".crl"):
-				v.opts.CRLs = append(slices.Clip(v.opts.CRLs), b)
+				v.opts.CRLs = append(v.opts.CRLs, b)
 			case strings.HasSuffix(file, ".ocsp"):
-				v.opts.OCSPs = append(slices.Clip(v.opts.OCSPs), b)
+				v.opts.OCSPs = append(v.opts.OCSPs, b)
 			default:
 				err = errors.New("unknown kind of file")
 			}

@@ -12,12 +12,19 @@ import (
 )
 
 // verifyRecords checks every evidence record against its group, its tokens
-// against tokens/, and the metadata object of the group against its members.
-func (v *verification) verifyRecords() {
+// against tokens/, and the metadata object of the group against its members. It
+// returns false when ctx has ended before the last one.
+func (v *verification) verifyRecords() bool {
 	// A verifier of its own after readMaterial: it takes the package's
 	// certificates and revocation data.
 	verifier := ers.NewVerifier(v.opts)
 	for _, rec := range v.records {
+		if err := v.ctx.Err(); err != nil {
+			v.add(ers.CheckFormat, ers.Undecided, rec.name, ers.Text{
+				DE: "Die Prüfung wurde vor %s abgebrochen: %v", EN: "the verification ended before %s: %v",
+			}, rec.name, err)
+			return false
+		}
 		v.readMembers(rec)
 		if rec.record == nil {
 			continue
@@ -41,6 +48,7 @@ func (v *verification) verifyRecords() {
 			v.known[file] = true
 		}
 	}
+	return true
 }
 
 // readMembers reads evidence/<n>.objects and compares its digests with those of
