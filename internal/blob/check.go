@@ -56,6 +56,12 @@ func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, int, er
 		for _, r := range p.rows {
 			o, there := p.objects[[32]byte(r.SHA256)]
 			delete(p.objects, [32]byte(r.SHA256))
+			if r.State == statePresent && (!there || o.Size != r.Size) {
+				// It may have come since the bucket was listed.
+				if o, there, err = s.look(ctx, a, r); err != nil {
+					return out, rows, err
+				}
+			}
 			switch {
 			case r.State != statePresent:
 				if r.Expired {
@@ -82,22 +88,46 @@ func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, int, er
 }
 
 func (s *Service) nameDokumente(ctx context.Context, a access.Actor, found []Finding) error {
-	if len(found) == 0 {
+	var blobs []uuid.UUID
+	for _, f := range found {
+		if f.Blob != uuid.Nil {
+			blobs = append(blobs, f.Blob)
+		}
+	}
+	if len(blobs) == 0 {
 		return nil
 	}
-	return s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		for i, f := range found {
-			if f.Blob == uuid.Nil {
-				continue
-			}
-			rows, err := q.Query(ctx, sqlDokumenteOf, f.Blob)
-			if err != nil {
-				return err
-			}
-			if found[i].Dokumente, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
-				return err
-			}
-		}
+	var of map[uuid.UUID][]uuid.UUID
+	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) (err error) {
+		of, err = dokumenteOf(ctx, q, blobs...)
+		return err
+	})
+	for i, f := range found {
+		found[i].Dokumente = of[f.Blob]
+	}
+	return err
+}
+
+const sqlDokumenteOf = `
+    SELECT DISTINCT f.blob_id, v.dokument_id FROM primary_file f
+    JOIN rendition r ON r.tenant = f.tenant AND r.id = f.rendition_id
+    JOIN dokument_version v ON v.tenant = r.tenant AND v.id = r.version_id
+    WHERE f.tenant = evb_tenant() AND f.blob_id = ANY ($1)`
+
+// dokumenteOf gives for each blob the Dokumente that refer to it.
+func dokumenteOf(ctx context.Context, q postgres.Querier, blobs ...uuid.UUID) (map[uuid.UUID][]uuid.UUID, error) {
+	rows, err := q.Query(ctx, sqlDokumenteOf, blobs)
+	if err != nil {
+		return nil, fmt.Errorf("dokumente of blobs: %w", err)
+	}
+	out := map[uuid.UUID][]uuid.UUID{}
+	var blob, dokument uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&blob, &dokument}, func() error {
+		out[blob] = append(out[blob], dokument)
 		return nil
 	})
+	if err != nil {
+		return nil, fmt.Errorf("dokumente of blobs: %w", err)
+	}
+	return out, nil
 }

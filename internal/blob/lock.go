@@ -13,6 +13,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/failpoint"
+	"evb/internal/fault"
 	"evb/internal/postgres"
 	"evb/storage"
 	"evb/storage/layout"
@@ -65,7 +66,8 @@ type lockRow struct {
 
 // Lock is step 8: it says what locks are wanted (rolling periods, holds),
 // brings the objects to them, reads each back and records it. It gives the
-// number of objects it changed. A missing object is marked as a problem.
+// number of objects it changed. A missing object is marked as a problem; one
+// that the server refuses to lock is an error after all others have theirs.
 //
 // A crash leaves objects locked and not recorded; the next run finds them so.
 func (s *Service) Lock(ctx context.Context, tenant access.Tenant) (int, error) {
@@ -96,7 +98,7 @@ func (s *Service) Lock(ctx context.Context, tenant access.Tenant) (int, error) {
 		}
 		n, err := s.lockAll(ctx, a, open)
 		done, failed = done+n, errors.Join(failed, err)
-		if len(open) < lockBatch || err != nil {
+		if len(open) < lockBatch || hopeless(err) || ctx.Err() != nil {
 			return done, failed
 		}
 		after = open[len(open)-1].ID
@@ -129,22 +131,35 @@ func (s *Service) wantLocks(ctx context.Context, tenant access.Tenant) error {
 	return nil
 }
 
+// hopeless says of an error that the next object would meet it, too.
+func hopeless(err error) bool {
+	return fault.Is(err, "storage-unavailable") || fault.Is(err, "database-unavailable")
+}
+
+// lockAll brings each object to its lock. One that the server refuses holds up
+// no other; a server that is gone is not asked about each.
 func (s *Service) lockAll(ctx context.Context, a access.Actor, open []lockRow) (int, error) {
-	done := make([]bool, len(open))
+	errs := make([]error, len(open))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(s.o.Puts)
 	for i, r := range open {
 		g.Go(func() error {
-			err := s.lockOne(gctx, a, r)
-			done[i] = err == nil
-			return err
+			if errs[i] = gctx.Err(); errs[i] != nil {
+				return nil
+			}
+			if errs[i] = s.lockOne(gctx, a, r); hopeless(errs[i]) {
+				return errs[i]
+			}
+			return nil
 		})
 	}
 	err := g.Wait()
 	n := 0
-	for _, d := range done {
-		if d {
+	for _, e := range errs {
+		if e == nil {
 			n++
+		} else if err == nil { // else that one says it for all
+			err = e
 		}
 	}
 	s.m.locked.Add(float64(n))

@@ -105,6 +105,7 @@ func (s *Service) Reconcile(ctx context.Context, tenant access.Tenant) (Reconcil
 	}
 	old := s.o.Now().Add(-s.o.Grace)
 	var orphans []orphan
+	found := 0
 	for b := range 256 {
 		p, err := s.part(ctx, a, b)
 		if err != nil {
@@ -135,7 +136,10 @@ func (s *Service) Reconcile(ctx context.Context, tenant access.Tenant) (Reconcil
 		}
 		for sum, o := range p.objects {
 			if o.ModTime.Before(old) {
-				orphans = append(orphans, orphan{sum, o.Size})
+				// Of more than these none is touched: they are counted only.
+				if found++; found <= s.o.Orphans {
+					orphans = append(orphans, orphan{sum, o.Size})
+				}
 			}
 		}
 		n, err := s.release(ctx, a, idle)
@@ -144,14 +148,14 @@ func (s *Service) Reconcile(ctx context.Context, tenant access.Tenant) (Reconcil
 		}
 		rep.Released += n
 	}
-	s.m.orphans.Add(float64(len(orphans)))
-	if len(orphans) > s.o.Orphans {
+	s.m.orphans.Add(float64(found))
+	if found > s.o.Orphans {
 		rep.Suspicious = true
 		s.o.Log.ErrorContext(ctx, "more objects without a row than can be accident: was the database restored from an older backup? nothing is removed",
-			"tenant_id", tenant, "objects", len(orphans), "limit", s.o.Orphans)
+			"tenant_id", tenant, "objects", found, "limit", s.o.Orphans)
 		err = s.db.InTx(ctx, tenant, func(tx pgx.Tx) error {
 			return s.log.Append(ctx, tx, a, s.o.Now(), event.Fact{Kind: OrphansSuspicious, SubjectKind: "blob",
-				Details: map[string]any{"objects": len(orphans), "limit": s.o.Orphans}})
+				Details: map[string]any{"objects": found, "limit": s.o.Orphans}})
 		})
 	} else {
 		rep.Orphans, err = s.adoptOrphans(ctx, a, orphans)
@@ -162,18 +166,27 @@ func (s *Service) Reconcile(ctx context.Context, tenant access.Tenant) (Reconcil
 // suspect looks at one row again that List seemed to contradict: rows and
 // objects were read at different moments.
 func (s *Service) suspect(ctx context.Context, a access.Actor, r rowSide) (bool, error) {
-	info, err := s.store.Stat(ctx, layout.Content(a.TenantSlug, [32]byte(r.SHA256)))
+	info, there, err := s.look(ctx, a, r)
 	problem := problemCorrupt
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		problem = problemMissing
 	case err != nil:
-		return false, storeFault(err, "look at blob %s", r.ID)
+		return false, err
+	case !there:
+		problem = problemMissing
 	case info.Size == r.Size:
 		return false, nil
 	}
 	found, err := s.setProblem(ctx, a, r.ID, problem)
 	return found || r.Problem != "", err
+}
+
+// look asks the bucket for the object of a row.
+func (s *Service) look(ctx context.Context, a access.Actor, r rowSide) (info storage.Info, there bool, err error) {
+	info, err = s.store.Stat(ctx, layout.Content(a.TenantSlug, [32]byte(r.SHA256)))
+	if errors.Is(err, storage.ErrNotFound) {
+		return info, false, nil
+	}
+	return info, err == nil, storeFault(err, "look at blob %s", r.ID)
 }
 
 const sqlLockIdle = `
@@ -255,12 +268,6 @@ const sqlSetProblem = `
     UPDATE blob SET problem = $2
     WHERE tenant = evb_tenant() AND id = $1 AND state = 'present' AND problem <> $2`
 
-const sqlDokumenteOf = `
-    SELECT DISTINCT v.dokument_id FROM primary_file f
-    JOIN rendition r ON r.tenant = f.tenant AND r.id = f.rendition_id
-    JOIN dokument_version v ON v.tenant = r.tenant AND v.id = r.version_id
-    WHERE f.tenant = evb_tenant() AND f.blob_id = $1`
-
 // setProblem marks a blob, or clears the mark (""), and states it for every
 // Dokument concerned. It reports whether that was news.
 func (s *Service) setProblem(ctx context.Context, a access.Actor, id uuid.UUID, problem string) (bool, error) {
@@ -273,14 +280,11 @@ func (s *Service) setProblem(ctx context.Context, a access.Actor, id uuid.UUID, 
 		if news = tag.RowsAffected() > 0; !news {
 			return nil
 		}
-		rows, err := tx.Query(ctx, sqlDokumenteOf, id)
+		of, err := dokumenteOf(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		docs, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-		if err != nil {
-			return err
-		}
+		docs := of[id]
 		if len(docs) == 0 {
 			docs = []uuid.UUID{uuid.Nil}
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha512"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -139,22 +138,6 @@ func (f *File) Remove() {
 // to both hash functions.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
-// hasher computes both digests in one pass.
-type hasher struct{ a, b hash.Hash }
-
-func newHasher() hasher { return hasher{sha256.New(), sha512.New()} }
-
-func (h hasher) Write(p []byte) (int, error) {
-	h.a.Write(p)
-	h.b.Write(p)
-	return len(p), nil
-}
-
-func (h hasher) into(f *File) {
-	h.a.Sum(f.SHA256[:0])
-	h.b.Sum(f.SHA512[:0])
-}
-
 // Take reads a body to its end into the spool and hashes it meanwhile (step 1).
 // A limit above 0 is the most bytes it may have: more is the fault
 // upload-too-large. A full disk is the fault spool-full. An error of r, or the
@@ -175,30 +158,40 @@ func (s *Spool) Take(ctx context.Context, r io.Reader, limit int64) (_ *File, er
 			f.Remove()
 		}
 	}()
-	h := newHasher()
+	if err := f.pour(ctx, r, out, limit); err != nil {
+		return nil, err
+	}
+	afterSpool.Hit()
+	return f, nil
+}
+
+// pour reads r to its end into w and gives f size and digests of what it read.
+func (f *File) pour(ctx context.Context, r io.Reader, w io.Writer, limit int64) error {
+	short, long := sha256.New(), sha512.New()
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
 	for end := false; !end; {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		n, rerr := fill(r, *bp)
 		end = rerr == io.EOF //nolint:errorlint // a wrapped EOF is a fault of the reader, not the end
 		if rerr != nil && !end {
-			return nil, rerr
+			return rerr
 		}
 		f.Size += int64(n)
 		if limit > 0 && f.Size > limit {
-			return nil, fault.New("upload-too-large", "limit", limit)
+			return fault.New("upload-too-large", "limit", limit)
 		}
-		if _, err := out.Write((*bp)[:n]); err != nil {
-			return nil, spoolFault(err)
+		if _, err := w.Write((*bp)[:n]); err != nil {
+			return spoolFault(err)
 		}
-		_, _ = h.Write((*bp)[:n])
+		short.Write((*bp)[:n])
+		long.Write((*bp)[:n])
 	}
-	h.into(f)
-	afterSpool.Hit()
-	return f, nil
+	short.Sum(f.SHA256[:0])
+	long.Sum(f.SHA512[:0])
+	return nil
 }
 
 // fill reads until buf is full or r ends. Other than io.ReadFull it keeps apart
@@ -224,28 +217,10 @@ func (s *Spool) Adopt(ctx context.Context, path string) (*File, error) {
 	}
 	defer func() { _ = in.Close() }()
 	f := &File{Path: path, Name: filepath.Base(path)}
-	h := newHasher()
-	bp := buffers.Get().(*[]byte)
-	defer buffers.Put(bp)
-	// The bare reader: os.File would choose a way past the buffer.
-	f.Size, err = io.CopyBuffer(h, contextReader{ctx, in}, *bp)
-	if err != nil {
+	if err := f.pour(ctx, in, io.Discard, 0); err != nil {
 		return nil, fmt.Errorf("adopt: %w", err)
 	}
-	h.into(f)
 	return f, nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // spoolFault tells a full disk from other trouble of the spool.
