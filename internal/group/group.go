@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -86,8 +87,26 @@ func (g *Group[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		go g.loop()
 	}
 	g.mu.Unlock()
-	<-m.done
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		if g.leave(m) {
+			return m.out, ctx.Err()
+		}
+		<-m.done
+	}
 	return m.out, m.err
+}
+
+// leave takes a member out of the queue; false: it takes part in a run.
+func (g *Group[In, Out]) leave(m *member[In, Out]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.queue, m)
+	if i >= 0 {
+		g.queue = slices.Delete(g.queue, i, i+1)
+	}
+	return i >= 0
 }
 
 // loop runs groups until nobody is queued.

@@ -116,3 +116,38 @@ func TestAPanicAndAWrongCountAreErrorsAndACancelledCallerIsLeftOut(t *testing.T)
 		t.Errorf("afterwards: %d, %v", got, err)
 	}
 }
+
+// A caller that is still queued goes when its time is over, however long the
+// run before it takes.
+func TestAQueuedCallerDoesNotWaitForTheRunBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ran atomic.Int64
+		g := group.New(group.Options{}, func(_ context.Context, in []int) ([]int, error) {
+			ran.Add(int64(len(in)))
+			time.Sleep(10 * time.Second)
+			return in, nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = g.Do(t.Context(), 1) })
+		synctest.Wait() // it runs
+		start := time.Now()
+		for i := range 3 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*time.Second)
+				defer cancel()
+				if _, err := g.Do(ctx, i); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Duration(i+1)*time.Second {
+					t.Errorf("%d: %v after %s", i, err, time.Since(start))
+				}
+			})
+		}
+		wg.Go(func() {
+			if got, err := g.Do(t.Context(), 7); err != nil || got != 7 {
+				t.Errorf("who stayed: %d, %v", got, err)
+			}
+		})
+		wg.Wait()
+		if ran.Load() != 2 {
+			t.Errorf("%d ran, want those who stayed", ran.Load())
+		}
+	})
+}
