@@ -32,6 +32,7 @@ internal/fault
 internal/failpoint
 internal/telemetry
 internal/bpmn          internal/fault
+internal/bpmn/run      internal/bpmn
 internal/config
 internal/group
 internal/words

@@ -295,6 +295,9 @@ func ParsePeriod(s string) (Period, error) {
 // Zero says that no time passes.
 func (p Period) Zero() bool { return p == Period{} }
 
+// InDays says that the period is counted in days or longer.
+func (p Period) InDays() bool { return p.Years+p.Months+p.Days > 0 }
+
 // After is the moment p after t, on the calendar of t's place.
 func (p Period) After(t time.Time) time.Time {
 	return t.AddDate(p.Years, p.Months, p.Days).Add(p.Rest)

@@ -225,6 +225,19 @@ func coming(n *Node) map[*Node]bool {
 	return seen
 }
 
+// StepDue is when a step at the node is due that begins now; false: never.
+func (p *Plan) StepDue(n *Node, now time.Time) (Due, bool) {
+	if n.DueText == "" {
+		return Due{}, false
+	}
+	t, err := constant(n.DueText)
+	if err != nil {
+		return Due{}, false
+	}
+	d, err := t.due(nil, now)
+	return d, err == nil
+}
+
 // Stations of a task or service, at least one.
 func (p *Plan) Stations(n *Node) Targets { return p.stations[n] }
 
@@ -299,6 +312,9 @@ type Due struct {
 	At    time.Time
 	Times int    // 1, n, or -1 for ever
 	Every Period // between them
+	// Days says that it was counted in days or longer: such a deadline does not
+	// end on a day on which nobody works.
+	Days bool
 }
 
 // timing is a timer: a constant, or an expression of any kind.
@@ -369,10 +385,10 @@ func (t *timing) due(vars map[string]any, now time.Time) (Due, error) {
 		if at.IsZero() {
 			at = t.cycle.Period.After(now)
 		}
-		return Due{At: at, Times: t.cycle.Times, Every: t.cycle.Period}, nil
+		return Due{At: at, Times: t.cycle.Times, Every: t.cycle.Period, Days: t.cycle.Start.IsZero() && t.cycle.Period.InDays()}, nil
 	case t.local != "":
 		at, err := ParseTime(t.local, now.Location())
 		return Due{At: at, Times: 1}, err
 	}
-	return Due{At: t.period.After(now), Times: 1}, nil
+	return Due{At: t.period.After(now), Times: 1, Days: t.period.InDays()}, nil
 }
