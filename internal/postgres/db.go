@@ -229,8 +229,9 @@ func (db *DB) SystemActor(ctx context.Context, tenant access.Tenant) (access.Act
 
 const sqlTenantSlug = `SELECT slug FROM tenant WHERE id = $1`
 
-// outage turns a lost or refused connection, and text that no database takes,
-// into the fault people see; every other error passes unchanged.
+// outage turns a lost or refused connection, a lock that is not given, a full
+// disk and text that no database takes into the fault people see; every other
+// error passes unchanged.
 func outage(err error) error {
 	if err == nil {
 		return nil
@@ -243,6 +244,8 @@ func outage(err error) error {
 		switch pe.Code {
 		case "57P01", "57P02", "57P03", "53300": // server stops or starts, too many connections
 			return fault.Wrap(err, "database-unavailable")
+		case "55P03", "40001", "40P01": // a lock not given in time, or never in turn for all repetitions
+			return fault.Wrap(err, "database-busy")
 		case "53100": // disk full
 			return fault.Wrap(err, "database-disk-full")
 		case "22021", "22P05": // a zero byte, or bytes that are no UTF-8

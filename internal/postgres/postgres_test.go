@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -175,4 +176,29 @@ func TestAnUnreachableDatabaseIsAFaultThatPeopleUnderstand(t *testing.T) {
 	if !fault.Is(err, "database-unavailable") {
 		t.Fatalf("got %v", err)
 	}
+}
+
+// Somebody else holds a row for longer than the limit: that passes, and people
+// are told so.
+func TestALockThatIsNotGivenIsAFaultThatPeopleUnderstand(t *testing.T) {
+	db := pgtest.DB(t)
+	impatient, err := postgres.Open(t.Context(), pgtest.AppDSN(pgtest.NameOf(db)), postgres.Options{Lock: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer impatient.Close()
+	const lock = `SELECT FROM app_user WHERE tenant = evb_tenant() FOR UPDATE`
+	pgtest.Tx(t, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), lock); err != nil {
+			return err
+		}
+		err := impatient.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), lock)
+			return err
+		})
+		if !fault.Is(err, "database-busy") {
+			t.Errorf("got %v", err)
+		}
+		return nil
+	})
 }
