@@ -46,9 +46,13 @@ const (
 	tagColorMap      = 320
 	tagExtraSamples  = 338
 	tagSampleFormat  = 339
+	compressionRLE   = 2
+	compressionG3    = 3
+	compressionG4    = 4
 	compressionLZW   = 5
 	compressionOJPEG = 6
 	compressionJPEG  = 7
+	blackIsZero      = 1 // of tagPhotometric
 	maxIFDEntries    = 1000
 	maxTagBytes      = 64 << 20
 )
@@ -293,6 +297,12 @@ func (t *tiffFile) decode(i int) (img image.Image, err error) {
 		return t.decodeJPEG(p)
 	}
 	img, err = tiff.Decode(t.view(p))
+	if err == nil && t.uint(p, tagPhotometric, 0) == blackIsZero {
+		switch t.uint(p, tagCompression, 1) {
+		case compressionRLE, compressionG3, compressionG4:
+			img = reversed(img)
+		}
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && t.uint(p, tagCompression, 1) == compressionLZW {
 		img, err = t.decodeLZW(p)
 	}
@@ -304,6 +314,21 @@ func (t *tiffFile) decode(i int) (img image.Image, err error) {
 		return nil, faulty(CodeDamaged, err, "what", "pixels")
 	}
 	return img, nil
+}
+
+// reversed turns black and white round. TIFF 6.0, section 10: in a fax coding
+// BlackIsZero means that its black runs show as white. The library takes the
+// runs for what they are called and would give the page as a negative.
+func reversed(img image.Image) image.Image {
+	g := ToGray(img)
+	out := image.NewGray(g.Rect)
+	for y := g.Rect.Min.Y; y < g.Rect.Max.Y; y++ {
+		from, to := g.Pix[g.PixOffset(g.Rect.Min.X, y):], out.Pix[out.PixOffset(g.Rect.Min.X, y):]
+		for x := range g.Rect.Dx() {
+			to[x] = 255 - from[x]
+		}
+	}
+	return out
 }
 
 // decodeLZW reads a page whose strips end without a readable end code, as some
