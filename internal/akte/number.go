@@ -85,7 +85,7 @@ func Patterns(ctx context.Context, q postgres.Querier) ([]Pattern, error) {
 }
 
 const sqlResolve = `
-    SELECT o.kind, o.id, coalesce(v.akte_id, k.id), ka.aktenzeichen, ao.unit_id, coalesce(u.code, '')
+    SELECT n.normal_form, o.kind, o.id, coalesce(v.akte_id, k.id), ka.aktenzeichen, ao.unit_id, coalesce(u.code, '')
     FROM number_register n
     JOIN record_object o ON o.tenant = n.tenant AND o.id = n.record_id
     LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.id
@@ -93,7 +93,7 @@ const sqlResolve = `
     JOIN akte ka ON ka.tenant = o.tenant AND ka.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id ELSE k.id END
     JOIN record_object ao ON ao.tenant = ka.tenant AND ao.id = ka.id
     LEFT JOIN org_unit u ON u.tenant = ao.tenant AND u.id = ao.unit_id
-    WHERE n.tenant = evb_tenant() AND n.normal_form = $1 AND n.kind <> 'foreign' AND o.lifecycle <> 'destroyed'`
+    WHERE n.tenant = evb_tenant() AND n.normal_form = ANY ($1) AND n.kind <> 'foreign' AND o.lifecycle <> 'destroyed'`
 
 // Resolve says what a number is. It asks for no rights: whoever shows the
 // answer to a person asks whether that person sees the Akte. A former number
@@ -108,39 +108,83 @@ func Resolve(ctx context.Context, q postgres.Querier, written string) (Number, e
 
 // ResolveWith is Resolve with patterns that the caller has read already.
 func ResolveWith(ctx context.Context, q postgres.Querier, patterns []Pattern, written string) (Number, error) {
-	n := Number{Written: written}
-	written = strings.TrimSpace(written)
-	found, whole := wholeNumber(written, patterns)
-	for _, normal := range candidates(written, found, whole) {
+	all, err := ResolveAll(ctx, q, patterns, []string{written})
+	return all[written], err
+}
+
+// ResolveAll is ResolveWith for many numbers at once, by how they are written.
+func ResolveAll(ctx context.Context, q postgres.Querier, patterns []Pattern, written []string) (map[string]Number, error) {
+	type question struct {
+		found      Found
+		whole      bool
+		candidates []string
+	}
+	ask := make(map[string]question, len(written))
+	var normals []string
+	for _, w := range written {
+		if _, twice := ask[w]; twice {
+			continue
+		}
+		var x question
+		trimmed := strings.TrimSpace(w)
+		x.found, x.whole = wholeNumber(trimmed, patterns)
+		x.candidates = candidates(trimmed, x.found, x.whole)
+		ask[w] = x
+		normals = append(normals, x.candidates...)
+	}
+	known := map[string]Number{}
+	if len(normals) > 0 {
+		rows, err := q.Query(ctx, sqlResolve, normals)
+		if err != nil {
+			return nil, fmt.Errorf("resolve numbers: %w", err)
+		}
+		var n Number
 		var kind string
 		var id uuid.UUID
 		var unit *uuid.UUID
-		err := q.QueryRow(ctx, sqlResolve, normal).Scan(&kind, &id, &n.AkteID, &n.Aktenzeichen, &unit, &n.UnitCode)
-		if missing(err) {
-			continue
+		if _, err := pgx.ForEachRow(rows, []any{&n.Normal, &kind, &id, &n.AkteID, &n.Aktenzeichen, &unit, &n.UnitCode}, func() error {
+			k := n
+			k.State = Known
+			if unit != nil {
+				k.UnitID = *unit
+			}
+			if kind == KindVorgang {
+				k.VorgangID = id
+			}
+			known[k.Normal] = k
+			return nil
+		}); err != nil {
+			return nil, fmt.Errorf("resolve numbers: %w", err)
 		}
-		if err != nil {
-			return Number{}, fmt.Errorf("resolve number: %w", err)
-		}
-		n.State, n.Normal = Known, normal
-		if unit != nil {
-			n.UnitID = *unit
-		}
-		if kind == KindVorgang {
-			n.VorgangID = id
-		}
-		return n, nil
 	}
+	out := make(map[string]Number, len(ask))
+	for w, x := range ask {
+		out[w] = answer(w, x.found, x.whole, x.candidates, known, patterns)
+	}
+	return out, nil
+}
+
+// answer says what a number is: what the register has under the first of its
+// candidates that it has, else what its shape tells.
+func answer(written string, found Found, whole bool, candidates []string, known map[string]Number, patterns []Pattern) Number {
+	for _, normal := range candidates {
+		if n, ok := known[normal]; ok {
+			n.Written = written
+			return n
+		}
+	}
+	n := Number{Written: written}
+	trimmed := strings.TrimSpace(written)
 	switch {
 	case whole:
 		n.State, n.Aktenzeichen, n.Normal = AkteUnknown, found.Aktenzeichen, Normal(found.Aktenzeichen)
 		n.UnitID, n.UnitCode = found.Pattern.UnitID, found.Pattern.UnitCode
-	case wellFormed.MatchString(strings.ToUpper(written)) && !prefixKnown(written, patterns):
-		n.State, n.Aktenzeichen, n.Normal = UnknownUnit, written, Normal(written)
+	case wellFormed.MatchString(strings.ToUpper(trimmed)) && !prefixKnown(trimmed, patterns):
+		n.State, n.Aktenzeichen, n.Normal = UnknownUnit, trimmed, Normal(trimmed)
 	default:
 		n.State = Malformed
 	}
-	return n, nil
+	return n
 }
 
 // candidates are the normal forms under which a number may stand in the
