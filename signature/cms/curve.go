@@ -43,16 +43,6 @@ var knownCurves = sync.OnceValue(func() []*Curve {
 	return out
 })
 
-// CurveByName returns a known curve, or nil.
-func CurveByName(name string) *Curve {
-	for _, c := range knownCurves() {
-		if c.Name == name {
-			return c
-		}
-	}
-	return nil
-}
-
 func curveByOID(oid asn1.ObjectIdentifier) *Curve {
 	for _, c := range knownCurves() {
 		if c.OID.Equal(oid) {

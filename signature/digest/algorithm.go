@@ -97,17 +97,6 @@ func FromOID(oid asn1.ObjectIdentifier) (Algorithm, error) {
 	return "", fmt.Errorf("%w: object identifier %s", ErrUnknownAlgorithm, oid)
 }
 
-// FromHash returns the algorithm of a standard library hash number, or
-// [ErrUnknownAlgorithm].
-func FromHash(h crypto.Hash) (Algorithm, error) {
-	for a, info := range algorithms {
-		if info.hash == h {
-			return a, nil
-		}
-	}
-	return "", fmt.Errorf("%w: %v", ErrUnknownAlgorithm, h)
-}
-
 // Known reports whether a is one of the constants of this package.
 func (a Algorithm) Known() bool {
 	_, ok := algorithms[a]

@@ -26,8 +26,6 @@ type Options struct {
 	// At is the time at which the newest token, and everything that only it
 	// proves, is judged. Zero is the time of [NewVerifier].
 	At time.Time
-	// ClockSkew is how far the newest genTime may lie after At. Zero is 5 minutes.
-	ClockSkew time.Duration
 	// AcceptSorted accepts hash-tree renewals that sorted the hashes of object and
 	// sequence before hashing, as some products did. They are named.
 	AcceptSorted bool
@@ -47,9 +45,6 @@ func (o Options) fill() Options {
 	}
 	if o.At.IsZero() {
 		o.At = time.Now()
-	}
-	if o.ClockSkew == 0 {
-		o.ClockSkew = 5 * time.Minute
 	}
 	return o
 }

@@ -191,7 +191,7 @@ func Read(r io.Reader) (*Tree, error) {
 	// The hint comes from foreign bytes: beyond 64 MiB memory grows only with
 	// what is really there.
 	hint := int(min(want, 64<<20) / int64(f.alg.Size()))
-	t, err := BuildFrom(f.alg, io.LimitReader(r, want), hint, f.arity)
+	t, err := buildFrom(f.alg, io.LimitReader(r, want), hint, f.arity)
 	if err != nil {
 		if errors.Is(err, ErrEmpty) || errors.Is(err, ErrLeafSize) {
 			return nil, fmt.Errorf("%w: %w", ErrFile, err)

@@ -125,11 +125,11 @@ func BuildFlat(alg digest.Algorithm, flat []byte, arity int) (*Tree, error) {
 	return t, nil
 }
 
-// BuildFrom reads leaves one after the other from r until io.EOF and builds a
+// buildFrom reads leaves one after the other from r until io.EOF and builds a
 // tree. hint is the expected number of leaves, 0 when unknown; it only saves
 // memory. A rest shorter than a leaf is ErrLeafSize. Other errors as for Build,
 // and those of r.
-func BuildFrom(alg digest.Algorithm, r io.Reader, hint, arity int) (*Tree, error) {
+func buildFrom(alg digest.Algorithm, r io.Reader, hint, arity int) (*Tree, error) {
 	if err := checkShape(alg, arity); err != nil {
 		return nil, err
 	}
@@ -207,9 +207,6 @@ func fathers(h hash.Hash, level []byte, size, arity int) []byte {
 
 // Algorithm is the hash function of the tree.
 func (t *Tree) Algorithm() digest.Algorithm { return t.alg }
-
-// Arity is the number of nodes under one father.
-func (t *Tree) Arity() int { return t.arity }
 
 // Len is the number of leaves.
 func (t *Tree) Len() int { return len(t.levels[0]) / t.size }

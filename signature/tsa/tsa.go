@@ -35,7 +35,10 @@ const DefaultName = "Entwicklungs-Zeitstempel"
 // suffix marks every certificate name, whatever the operator calls it.
 const suffix = " (NOT QUALIFIED)"
 
-// DefaultPolicy is the policy of tokens: an example number of RFC 5612, so that
+// maxConcurrent limits stamps made at the same time; further requests wait.
+const maxConcurrent = 8
+
+// defaultPolicy is the policy of tokens: an example number of RFC 5612, so that
 // it cannot be taken for the policy of a provider.
 var defaultPolicy = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 1, 1}
 
@@ -55,9 +58,6 @@ type Options struct {
 	Now func() time.Time
 	// Log gets a line for each stamp and refusal; default none.
 	Log *slog.Logger
-	// MaxConcurrent limits stamps made at the same time; default 8. Further
-	// requests wait.
-	MaxConcurrent int
 }
 
 // Server is the authority. Safe for concurrent use, also by several processes on
@@ -82,7 +82,6 @@ type Server struct {
 func Open(dir string, o Options) (*Server, error) {
 	o.Name = cmp.Or(o.Name, DefaultName)
 	o.Key = cmp.Or(o.Key, P256)
-	o.MaxConcurrent = cmp.Or(o.MaxConcurrent, 8)
 	if o.Policy == nil {
 		o.Policy = defaultPolicy
 	}
@@ -92,7 +91,7 @@ func Open(dir string, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: o, slots: make(chan struct{}, o.MaxConcurrent)}
+	s := &Server{opts: o, slots: make(chan struct{}, maxConcurrent)}
 	if err := s.load(dir); err != nil {
 		return nil, fmt.Errorf("time-stamp authority: %w", err)
 	}

@@ -64,12 +64,6 @@ func (e *RefusedError) Error() string {
 // Is makes it an ErrRefused.
 func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
 
-// Temporary reports whether asking again later can help: no time at hand, a
-// failure of the system, or waiting.
-func (e *RefusedError) Temporary() bool {
-	return e.Status == StatusWaiting || e.Failure == FailTimeNotAvailable || e.Failure == FailSystemFailure
-}
-
 // FailedAttempt is a request and why it brought no token.
 type FailedAttempt struct {
 	Attempt

@@ -44,9 +44,6 @@ type VerifyOptions struct {
 	Policies []asn1.ObjectIdentifier
 	// Certificates are helpers beside those inside the token, never anchors.
 	Certificates []*cms.Certificate
-	// AllowSigningCertificateV1 lets the SHA-1 attribute of RFC 2634 do, as old
-	// tokens carry it. New ones must have version 2 (RFC 5816).
-	AllowSigningCertificateV1 bool
 	// Now and MaxSkew: genTime must not differ from Now by more than MaxSkew and
 	// the token's own accuracy. A zero Now: not asked.
 	Now     time.Time
@@ -136,7 +133,7 @@ func Verify(token []byte, o VerifyOptions) *Verification {
 	}
 	v.add(CheckSignerCertificate, "RFC 3161 2.4.2", cms.Pass, v.Signer.Subject())
 	v.answer(CheckSignature, "RFC 5652 5.4", t.CheckSignature(v.Signer), "")
-	v.signingCertificate(o)
+	v.signingCertificate()
 	v.answer(CheckPurpose, "RFC 3161 2.3", CheckTimeStampingPurpose(v.Signer), "")
 	v.validity()
 	v.clock(o)
@@ -194,9 +191,11 @@ func (t *Token) CheckSigningCertificate(cert *cms.Certificate) (version int, err
 	return t.SignedData.Signers[0].SigningCertificate(cert)
 }
 
-func (v *Verification) signingCertificate(o VerifyOptions) {
+// signingCertificate demands version 2: what is asked here is a new token. Old
+// ones with the SHA-1 attribute of RFC 2634 are a matter of evidence records.
+func (v *Verification) signingCertificate() {
 	version, err := v.Token.CheckSigningCertificate(v.Signer)
-	if err == nil && version < 2 && !o.AllowSigningCertificateV1 {
+	if err == nil && version < 2 {
 		err = errors.New("names its certificate by SHA-1 alone (signingCertificate version 1)")
 	}
 	v.answer(CheckSigningCertificate, "RFC 5816 2.2.1", err, "")
