@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/big"
 	"mime/multipart"
 	"net"
@@ -61,6 +60,9 @@ type installation struct {
 	anchor string
 	pg     *pg.Server
 	s3     *os.Process
+
+	authority *tsa.Server
+	tsa       *httptest.Server
 }
 
 func (i *installation) write(name, content string) string {
@@ -75,28 +77,14 @@ func (i *installation) write(name, content string) string {
 // sql runs psql as the superuser of the database server.
 func (i *installation) sql(db string, args ...string) string {
 	i.t.Helper()
-	dsn, err := url.Parse(i.pg.SuperDSN())
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	dsn.Path = "/" + db
-	cmd := exec.CommandContext(i.t.Context(), "psql", append([]string{"-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", dsn.String()}, args...)...) //nolint:gosec // the test's own
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		i.t.Fatalf("psql %v: %v\n%s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return i.tool(i.t, "psql", append([]string{"-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", i.super(db)}, args...)...)
 }
 
 // install sets everything up that the configuration names, and writes it.
 func install(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: filepath.Dir(dataFolder(t))}
-	var err error
-	i.pg, err = pg.Start(t.Context(), pg.Options{Dir: filepath.Join(i.dir, "postgres"), Throwaway: true, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	i.postgres()
 	t.Cleanup(func() { _ = i.pg.Remove(t.Context()) })
 	i.sql("postgres", "-f", filepath.Join("..", "..", "deploy", "postgres-roles.sql"))
 	i.sql("postgres", "-c", "ALTER ROLE evb_owner PASSWORD 'eigner und '' quote'", "-c", "ALTER ROLE evb_app PASSWORD 'anwendung@/:'")
@@ -108,16 +96,14 @@ func install(t *testing.T) *installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := tsa.Open(filepath.Join(i.dir, "tsa"), tsa.Options{CRLURL: "http://" + l.Addr().String() + "/crl"})
-	if err != nil {
+	address := l.Addr().String()
+	_ = l.Close()
+	if i.authority, err = tsa.Open(filepath.Join(i.dir, "tsa"), tsa.Options{CRLURL: "http://" + address + "/crl"}); err != nil {
 		t.Fatal(err)
 	}
-	stamps := httptest.NewUnstartedServer(authority)
-	_ = stamps.Listener.Close()
-	stamps.Listener = l
-	stamps.Start()
-	t.Cleanup(stamps.Close)
-	i.anchor = i.write("tsa.pem", string(authority.CertificatePEM()))
+	i.stamps(address)
+	t.Cleanup(func() { i.tsa.Close() })
+	i.anchor = i.write("tsa.pem", string(i.authority.CertificatePEM()))
 
 	cert, key := selfSigned(t)
 	super, err := url.Parse(i.pg.SuperDSN())
@@ -157,7 +143,7 @@ seal:
 `,
 		dsn("evb_app"), i.write("pg-app", "anwendung@/:\n"), dsn("evb_owner"), i.write("pg-owner", "eigner und ' quote\n"),
 		store.Endpoint, store.Bucket, store.Credential.AccessKey, i.write("s3-secret", store.Credential.SecretKey+"\n"),
-		stamps.URL, i.anchor, i.write("tls.pem", cert), i.write("tls.key", key),
+		i.tsa.URL, i.anchor, i.write("tls.pem", cert), i.write("tls.key", key),
 		filepath.Join(i.dir, "spool"), filepath.Join(i.dir, "uploads"), filepath.Join(i.dir, "index")))
 	return i
 }
@@ -329,17 +315,11 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	first.kill()
 
 	// The other finishes: every letter has its text and lies in the clearing.
-	clearing := func() map[string]bool {
-		in := map[string]bool{}
-		for _, it := range web.postkoerbe(registry)["Klaerung"] {
-			in[it.Dokument] = true
-		}
-		return in
-	}
-	eventually(t, "all letters are in the clearing", func() bool { return len(clearing()) == len(ids) })
+	eventually(t, "all letters are in the clearing", func() bool { return len(i.clearing(web, registry)) == len(ids) })
 	var word string
+	in := i.clearing(web, registry)
 	for _, id := range ids {
-		if !clearing()[id] {
+		if !in[id] {
 			t.Errorf("%s is not in the clearing", id)
 		}
 		var text []byte
@@ -358,17 +338,14 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	})
 
 	// Sealed by the second worker or the server, exported, proven.
-	remote := []string{"--server", web.url, "--token", admin, "--ca", filepath.Join(i.dir, "tls.pem")}
+	remoteTo := func(web *server) []string {
+		return []string{"--server", web.url, "--token", admin, "--ca", filepath.Join(i.dir, "tls.pem")}
+	}
+	remote := remoteTo(web)
 	if code, out := tool.evb(append([]string{"seal", "now"}, remote...)...); code != 0 {
 		t.Fatalf("seal now: %d %s", code, out)
 	}
-	pack := filepath.Join(t.TempDir(), "paket")
-	if code, out := tool.evb(append([]string{"export", "--dokument", ids[0], "--out", pack}, remote...)...); code != 0 {
-		t.Fatalf("export: %d %s", code, out)
-	}
-	if code, out := tool.evb("verify", pack, "--trust", i.anchor, "--json"); code != 0 {
-		t.Errorf("verify: %d %s", code, out)
-	}
+	i.proven(t, web, ids[0], remote)
 	if code, out := tool.evb(append([]string{"check"}, remote...)...); code != 0 {
 		t.Errorf("check: %d %s", code, out)
 	}
