@@ -20,6 +20,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/audit"
 	"evb/internal/blob"
+	"evb/internal/circulation"
 	"evb/internal/config"
 	"evb/internal/event"
 	"evb/internal/export"
@@ -83,6 +84,7 @@ type App struct {
 	Org          *org.Service
 	akten        *akte.Service
 	postkoerbe   *postkorb.Service
+	circulations *circulation.Service
 	lists        *lists.Service
 	blobs        *blob.Service
 	intake       *intake.Service
@@ -205,8 +207,19 @@ func (a *App) services() error {
 	a.Org = org.New(a.db, a.facts, org.Options{
 		Now: now, Demo: a.o.Demo, SessionIdle: cfg.HTTP.SessionIdle, SessionLifetime: cfg.HTTP.SessionLifetime, Tenant: cfg.Tenant.Default,
 	})
-	a.akten = akte.New(a.db, a.facts, akte.Options{Now: now, Log: log})
-	a.postkoerbe = postkorb.New(a.db, a.facts, postkorb.Options{Now: now, Log: log})
+	a.akten = akte.New(a.db, a.facts, akte.Options{
+		Now: now, Log: log,
+		VersionAdded: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, dokument, version uuid.UUID, number int) error {
+			return a.circulations.VersionAdded(ctx, tx, actor, at, dokument, version, number)
+		},
+	})
+	a.postkoerbe = postkorb.New(a.db, a.facts, postkorb.Options{
+		Now: now, Log: log,
+		Step: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, act postkorb.StepAct) error {
+			return a.circulations.Step(ctx, tx, actor, at, act)
+		},
+	})
+	a.circulations = circulation.New(a.db, a.facts, a.akten, a.postkoerbe, circulation.Options{Now: now, Log: log})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
 	var disposal storage.Store
 	if a.o.Places.HasDisposal {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,63 @@ func holders(ctx context.Context, q postgres.Querier, at time.Time, stations []S
 	_, err = pgx.ForEachRow(rows, []any{&n, &user}, func() error {
 		out[n-1] = append(out[n-1], user)
 		return nil
+	})
+	return out, err
+}
+
+// StationName is a station as people and rules write it: a login, the code of a
+// unit, a function with or without its unit (head, head@FB61); ids as well.
+type StationName struct {
+	User     string
+	Unit     string
+	Function string
+}
+
+const sqlNamed = `
+    SELECT 'user', n, u.id FROM unnest($1::text[]) n JOIN app_user u ON u.tenant = evb_tenant() AND (u.login = n OR u.id::text = n)
+    UNION ALL
+    SELECT 'unit', n, o.id FROM unnest($2::text[]) n JOIN org_unit o ON o.tenant = evb_tenant() AND (o.code = n OR o.id::text = n)`
+
+// Resolve finds the stations of names, in their order. Whether somebody can work
+// there is seen when the step is made. Faults: user-not-found, unit-not-found.
+func Resolve(ctx context.Context, q postgres.Querier, names ...StationName) ([]Station, error) {
+	var users, units []string
+	parts := slices.Clone(names)
+	for i, n := range parts {
+		if function, unit, both := strings.Cut(n.Function, "@"); both && n.Unit == "" {
+			parts[i].Function, parts[i].Unit = function, unit
+		}
+		parts[i].User = strings.ToLower(n.User)
+		users, units = append(users, parts[i].User), append(units, parts[i].Unit)
+	}
+	rows, err := q.Query(ctx, sqlNamed, users, units)
+	if err != nil {
+		return nil, fmt.Errorf("stations by name: %w", err)
+	}
+	found := map[[2]string]uuid.UUID{}
+	var what, name string
+	var id uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&what, &name, &id}, func() error { found[[2]string{what, name}] = id; return nil }); err != nil {
+		return nil, fmt.Errorf("stations by name: %w", err)
+	}
+	out := make([]Station, len(parts))
+	for i, n := range parts {
+		out[i] = Station{User: found[[2]string{"user", n.User}], Unit: found[[2]string{"unit", n.Unit}], Function: n.Function}
+		switch {
+		case n.User != "" && out[i].User == uuid.Nil:
+			return nil, inStep(i, "user-not-found", "user", n.User)
+		case n.Unit != "" && out[i].Unit == uuid.Nil:
+			return nil, inStep(i, "unit-not-found", "unit", n.Unit)
+		}
+	}
+	return out, nil
+}
+
+// Stations is Resolve for a request; the organisation is no secret in a tenant.
+func (s *Service) Stations(ctx context.Context, a access.Actor, names ...StationName) (out []Station, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		out, err = Resolve(ctx, q, names...)
+		return err
 	})
 	return out, err
 }

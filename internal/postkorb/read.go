@@ -47,7 +47,7 @@ var sqlItem = `
         CASE WHEN s.sees OR o.protection_class = '' AND sc.protection_class = '' THEN coalesce(m.subject, '') ELSE '' END,
         CASE WHEN s.sees OR o.protection_class = '' AND sc.protection_class = '' THEN coalesce(k.aktenzeichen, m.data->>'aktenzeichen', m.data->'recognised'->>'aktenzeichen', '') ELSE '' END,
         coalesce(m.document_type, ''), CASE WHEN s.sees THEN coalesce(d.sender_name, '') ELSE '' END, d.received_on,
-        coalesce(uf.display_name, ''), coalesce(pf.name, ''), i.from_postkorb_id, i.step_id, i.reason, i.why, i.state,
+        coalesce(uf.display_name, ''), coalesce(pf.name, ''), i.from_postkorb_id, i.step_id, st.circulation_id, coalesce(st.number, 0), coalesce(st.kind, ''), i.reason, i.why, i.state,
         i.assignee_id, coalesce(ua.display_name, ''), i.claimed_by, coalesce(uc.display_name, ''), i.received_at,
         CASE WHEN i.due_at < 'infinity' THEN i.due_at END,
         CASE WHEN i.state = 'waiting' THEN (SELECT min(f.due_at) FROM follow_up f WHERE f.tenant = i.tenant AND f.item_id = i.id AND f.fired_at IS NULL) END,
@@ -65,12 +65,13 @@ var sqlItem = `
     LEFT JOIN app_user ua ON ua.tenant = i.tenant AND ua.id = i.assignee_id
     LEFT JOIN app_user uc ON uc.tenant = i.tenant AND uc.id = i.claimed_by
     LEFT JOIN postkorb pf ON pf.tenant = i.tenant AND pf.id = i.from_postkorb_id
+    LEFT JOIN circulation_step st ON st.tenant = i.tenant AND st.id = i.step_id
     WHERE i.tenant = evb_tenant()`
 
 func scanItem(r pgx.CollectableRow) (i Item, err error) {
 	var why []byte
 	err = r.Scan(&i.ID, &i.PostkorbID, &i.PostkorbName, &i.RecordID, &i.RecordKind, &i.DokumentID, &i.VorgangID, &i.Subject, &i.Aktenzeichen,
-		&i.DocumentType, &i.Sender, &i.ReceivedOn, &i.FromName, &i.FromPostkorbName, &i.FromPostkorbID, &i.StepID, &i.Reason, &why, &i.State,
+		&i.DocumentType, &i.Sender, &i.ReceivedOn, &i.FromName, &i.FromPostkorbName, &i.FromPostkorbID, &i.StepID, &i.CirculationID, &i.StepNumber, &i.StepKind, &i.Reason, &why, &i.State,
 		&i.AssigneeID, &i.AssigneeName, &i.ClaimedBy, &i.ClaimedByName, &i.ReceivedAt, &i.DueAt, &i.ReturnsAt, &i.OpenedAt, &i.FinishedAt,
 		&i.Content, &i.RowVersion)
 	if err != nil {

@@ -100,6 +100,9 @@ type Item struct {
 	FromPostkorbName string
 	FromPostkorbID   *uuid.UUID
 	StepID           *uuid.UUID // the station of a circulation that it is
+	CirculationID    *uuid.UUID
+	StepNumber       int    // 0: no station
+	StepKind         string // co_sign, information ...
 	Reason           string
 	Why              Why
 	State            State

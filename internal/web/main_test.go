@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"codeberg.org/go-pdf/fpdf"
 	"github.com/google/uuid"
@@ -19,7 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"evb/internal/access"
+	"evb/internal/akte"
 	"evb/internal/audit"
+	"evb/internal/circulation"
 	"evb/internal/export"
 	"evb/internal/extract"
 	"evb/internal/extract/extracttest"
@@ -43,6 +47,7 @@ type world struct {
 	web     *web.Server
 	extract *extract.Service
 	post    *postkorb.Service
+	routes  *circulation.Service
 	reg     *prometheus.Registry
 	log     *bytes.Buffer
 	tokens  map[string]string
@@ -54,14 +59,21 @@ func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 	t.Helper()
 	w := &world{World: indextest.New(t), tokens: map[string]string{}, upload: filepath.Join(t.TempDir(), "upload"), reg: prometheus.NewRegistry(), log: &bytes.Buffer{}}
 	engine := mediatest.Engine(t)
+	// Versions and circulations know each other, as in the program.
+	w.Akten = akte.New(w.DB, w.Log, akte.Options{Now: w.Now, VersionAdded: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument, version uuid.UUID, number int) error {
+		return w.routes.VersionAdded(ctx, tx, a, at, dokument, version, number)
+	}})
 	in := intake.New(w.DB, w.Log, w.Akten, w.Blobs, engine, intake.Options{Now: w.Now, DigestKey: []byte("0123456789abcdef0123456789abcdef")})
 	scans, err := scan.New(w.DB, w.Log, w.Akten, w.Blobs, in, engine, scan.Options{UploadDir: w.upload, Now: w.Now})
 	w.Must(err)
 	w.extract = extract.New(w.DB, w.Log, w.Blobs, w.Akten, engine, extract.Options{Now: w.Now})
-	w.post = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now})
+	w.post = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now, Step: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, act postkorb.StepAct) error {
+		return w.routes.Step(ctx, tx, a, at, act)
+	}})
+	w.routes = circulation.New(w.DB, w.Log, w.Akten, w.post, circulation.Options{Now: w.Now})
 	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
-		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
+		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
 		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),

@@ -18,6 +18,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/audit"
 	"evb/internal/blob"
+	"evb/internal/circulation"
 	"evb/internal/event"
 	"evb/internal/export"
 	"evb/internal/extract"
@@ -42,6 +43,7 @@ type Parts struct {
 	Org          *org.Service
 	Akten        *akte.Service
 	Postkoerbe   *postkorb.Service
+	Circulations *circulation.Service
 	Lists        *lists.Service
 	Blobs        *blob.Service
 	Intake       *intake.Service

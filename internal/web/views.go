@@ -239,6 +239,9 @@ type itemView struct {
 	ReceivedOn   *string           `json:"received_on"`
 	From         string            `json:"from"`
 	FromPostkorb string            `json:"from_postkorb"`
+	Circulation  *uuid.UUID        `json:"circulation_id"` // of a station: to be completed there
+	Step         int               `json:"step,omitempty"`
+	StepKind     string            `json:"step_kind,omitempty"`
 	Reason       string            `json:"reason"`
 	Why          string            `json:"why"`
 	WhyText      textView          `json:"why_text"`
@@ -263,6 +266,7 @@ func newItemView(i postkorb.Item) itemView {
 		ID: i.ID, PostkorbID: i.PostkorbID, Postkorb: i.PostkorbName, RecordID: i.RecordID, RecordKind: i.RecordKind, DokumentID: i.DokumentID,
 		VorgangID: i.VorgangID, Subject: i.Subject, Aktenzeichen: i.Aktenzeichen, DocumentType: i.DocumentType, Sender: i.Sender,
 		ReceivedOn: dateText(i.ReceivedOn), From: i.FromName, FromPostkorb: i.FromPostkorbName, Reason: i.Reason, Why: why.Code,
+		Circulation: i.CirculationID, Step: i.StepNumber, StepKind: i.StepKind,
 		WhyText: why.Text, WhyParams: why.Params, State: i.State, AssigneeID: i.AssigneeID, Assignee: i.AssigneeName,
 		ClaimedByID: i.ClaimedBy, ClaimedBy: i.ClaimedByName, ReceivedAt: i.ReceivedAt.UTC(), DueAt: utc(i.DueAt), ReturnsAt: utc(i.ReturnsAt),
 		OpenedAt: utc(i.OpenedAt), FinishedAt: utc(i.FinishedAt), Content: i.Content, RowVersion: i.RowVersion,
