@@ -55,6 +55,7 @@ const (
 	blackIsZero      = 1 // of tagPhotometric
 	maxIFDEntries    = 1000
 	maxTagBytes      = 64 << 20
+	maxNumbers       = 1 << 17 // of a tag: a page of 30 m at 100 dpi, each line a strip
 )
 
 // tiffFile is the page chain of a TIFF, walked before any library sees it.
@@ -190,27 +191,26 @@ func (t *tiffFile) find(p tiffPage, tag uint16) (tiffEntry, bool) {
 	return tiffEntry{}, false
 }
 
-// uints reads a tag of whole numbers; nil when it is not there or not such.
+// uints reads a tag of whole numbers; nil when it is not there, not such, or of
+// more numbers than an image has strips.
 func (t *tiffFile) uints(p tiffPage, tag uint16) []int64 {
 	e, ok := t.find(p, tag)
-	if !ok {
+	if !ok || e.kind != 1 && e.kind != 3 && e.kind != 4 || e.count > maxNumbers {
 		return nil
 	}
 	b, err := t.raw(e)
 	if err != nil {
 		return nil
 	}
-	out := make([]int64, 0, e.count)
-	for i := int64(0); i < int64(e.count); i++ {
+	out := make([]int64, e.count)
+	for i := range out {
 		switch e.kind {
 		case 1:
-			out = append(out, int64(b[i]))
+			out[i] = int64(b[i])
 		case 3:
-			out = append(out, int64(t.order.Uint16(b[i*2:])))
+			out[i] = int64(t.order.Uint16(b[i*2:]))
 		case 4:
-			out = append(out, int64(t.order.Uint32(b[i*4:])))
-		default:
-			return nil
+			out[i] = int64(t.order.Uint32(b[i*4:]))
 		}
 	}
 	return out
