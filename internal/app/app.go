@@ -330,7 +330,7 @@ func (a *App) search(ctx context.Context) error {
 		}
 	}
 	a.follower = indexing.New(a.db, a.index, a.blobs, indexing.Options{Node: node, Now: a.o.Now, Log: a.log, Registerer: a.o.Registry})
-	a.finder = find.New(a.db, a.facts, a.index, a.follower, find.Options{Now: a.o.Now, Log: a.log})
+	a.finder = find.New(a.db, a.facts, a.index, a.follower, find.Options{Now: a.o.Now, Registerer: a.o.Registry})
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,9 +32,6 @@ type Follower interface {
 type Options struct {
 	// Now is the clock of business time, default time.Now.
 	Now func() time.Time
-	// Log gets what people of operations should know, default none. It never
-	// holds words of a search.
-	Log *slog.Logger
 	// Registerer takes the metrics, default none.
 	Registerer prometheus.Registerer
 	// Wait is how long a search waits for what the same user wrote last,
@@ -59,19 +55,16 @@ func New(db *postgres.DB, log *event.Log, engine search.Engine, follower Followe
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	if o.Wait == 0 {
 		o.Wait = time.Second
 	}
 	s := &Service{db: db, log: log, engine: engine, follower: follower, o: o,
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "evb_search_duration_seconds", Help: "Duration of searches and suggestions, the wait for the index included.",
+			Name: "evb_find_duration_seconds", Help: "Duration of searches and suggestions of people, the wait for the index and the database included.",
 			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"kind"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "evb_search_unconfirmed_total", Help: "Hits of the index that the database did not confirm and that were not shown.",
+			Name: "evb_find_unconfirmed_total", Help: "Hits of the index that the database did not confirm and that were not shown.",
 		}),
 	}
 	if o.Registerer != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"evb/internal/access"
 	"evb/internal/event"
@@ -17,6 +18,7 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/worldtest"
+	"evb/search"
 )
 
 func TestMain(m *testing.M) { worldtest.Main(m) }
@@ -263,4 +265,15 @@ func TestPagesFollowEachOtherAndMistakesAreTold(t *testing.T) {
 			t.Errorf("%+v: %v", *p, err)
 		}
 	}
+}
+
+// The index and what asks it share the registry of their process.
+func TestFiguresStandBesideThoseOfTheIndex(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	engine, err := search.Open(t.Context(), search.Options{Dir: t.TempDir(), Shards: 1, Registerer: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = engine.Close() }()
+	find.New(nil, nil, engine, nil, find.Options{Registerer: reg}) // panics at a name that is taken
 }

@@ -14,11 +14,6 @@ const (
 	KeyRequestID = "request_id"
 	KeyTenantID  = "tenant_id"
 	KeyActorID   = "actor_id"
-	KeyDokument  = "dokument_id"
-	KeyBatch     = "batch_id"
-	KeyTree      = "tree_id"
-	KeyJob       = "job_id"
-	KeyJobKind   = "job_kind"
 	KeyCode      = "code"
 	KeyErr       = "err"
 )
