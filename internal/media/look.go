@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/jpeg"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,37 +50,44 @@ func (e *Engine) Page(ctx context.Context, src Source, page, dpi int) (Raster, e
 		// Never enlarged, and an image's own size is bounded already.
 		return e.Render(ctx, src, page, Box{Width: 1 << 13, Height: 1 << 13}, false)
 	}
-	r, ok, err := e.scanned(ctx, src, page)
-	if err != nil || ok {
-		return r, err
+	b, box, err := e.ownImage(ctx, src, page)
+	if err != nil {
+		return Raster{}, err
+	}
+	if r, ok := e.scanned(b); ok {
+		return r, nil
+	}
+	// Black and white that is drawn a little larger or smaller loses the bars of
+	// a code and the thin strokes of letters: it is drawn as it was scanned.
+	if own := float64(max(box.Width, box.Height)) / 12; own > 0.85*float64(dpi) && own < 1.05*float64(dpi) {
+		return e.Render(ctx, src, page, box, false)
 	}
 	return e.Render(ctx, src, page, BoxForDPI(dpi), false)
 }
 
-// scanned gives the page's own JPEG, decoded: it spares the drawing, which costs
-// five times as much. ok is false when the page is not simply one.
-func (e *Engine) scanned(ctx context.Context, src Source, page int) (r Raster, ok bool, err error) {
-	b, err := e.PageJPEG(ctx, src, page)
-	if err != nil || b == nil {
-		return Raster{}, false, err
+// scanned decodes the page's own JPEG: it spares the drawing, which costs five
+// times as much. ok is false when the page is not simply one.
+func (e *Engine) scanned(b *ScannedJPEG) (r Raster, ok bool) {
+	if b == nil {
+		return Raster{}, false
 	}
 	cfg, err := jpeg.DecodeConfig(bytes.NewReader(b.Data))
 	if err != nil || e.checkPixels(cfg) != nil {
-		return Raster{}, false, nil // PDFium is more patient
+		return Raster{}, false // PDFium is more patient
 	}
 	img, err := jpeg.Decode(bytes.NewReader(b.Data))
 	if err != nil {
-		return Raster{}, false, nil
+		return Raster{}, false
 	}
 	switch img.(type) {
 	case *image.Gray, *image.YCbCr:
 	default:
-		return Raster{}, false, nil // CMYK needs the PDF's colour space
+		return Raster{}, false // CMYK needs the PDF's colour space
 	}
 	return Raster{
 		Gray: ToGray(img), WidthPoints: b.WidthPoints, HeightPoints: b.HeightPoints,
 		DPI: float64(cfg.Width) / b.WidthPoints * 72,
-	}, true, nil
+	}, true
 }
 
 // ScannedJPEG is the image data of a page that is one JPEG, unchanged.
@@ -94,18 +102,28 @@ func (e *Engine) PageJPEG(ctx context.Context, src Source, page int) (*ScannedJP
 	if src.Kind != KindPDF {
 		return nil, nil
 	}
+	b, _, err := e.ownImage(ctx, src, page)
+	return b, err
+}
+
+// ownImage asks for the one image that a page of a PDF is: a JPEG as it is, the
+// size in pixels of any other kind.
+func (e *Engine) ownImage(ctx context.Context, src Source, page int) (*ScannedJPEG, Box, error) {
 	resp, data, err := e.children.do(ctx, e.cfg.Limits.PageTime, &request{Op: opImage, Path: src.Path, Page: page})
 	switch CodeOf(err) {
 	case "":
 	case CodeNoSuchPage, CodeTimeout, CodeMemory:
-		return nil, onPage(err, page)
+		return nil, Box{}, onPage(err, page)
 	default:
-		return nil, nil // damaged for this reader; drawing may still work
+		return nil, Box{}, nil // damaged for this reader; drawing may still work
 	}
-	if err != nil || len(data) == 0 {
-		return nil, err
+	if err != nil {
+		return nil, Box{}, err
 	}
-	return &ScannedJPEG{Data: data, WidthPoints: resp.WPoints, HeightPoints: resp.HPoints}, nil
+	if len(data) == 0 {
+		return nil, Box{Width: resp.Width, Height: resp.Height}, nil
+	}
+	return &ScannedJPEG{Data: data, WidthPoints: resp.WPoints, HeightPoints: resp.HPoints}, Box{}, nil
 }
 
 // LookAt looks at one page. What is wrong with the page is in its Problem; the
@@ -168,21 +186,60 @@ func (e *Engine) ResumeLook(ctx context.Context, src Source, known []PageInfo, r
 	return known, e.lookForMissing(ctx, src, known, rule)
 }
 
-// lookForMissing reads the text of the pages between the neighbours of each
-// missing code, as the index orders them. Pages that carry a separator or
-// nothing are not candidates.
+// lookForMissing looks more closely at the pages between the neighbours of each
+// missing code, as the index orders them: first for bars that BarCodes does not
+// see, then for the text. Pages that carry a separator or nothing are not
+// candidates.
 func (e *Engine) lookForMissing(ctx context.Context, src Source, infos []PageInfo, rule LookRule) error {
 	for _, i := range candidates(infos, rule.Separators.Announced) {
-		text, confidence, err := e.anyText(ctx, src, infos[i].Page)
+		r, err := e.Page(ctx, src, infos[i].Page, rule.DPI)
+		if err != nil {
+			if CodeOf(err) == "" {
+				return err
+			}
+			continue
+		}
+		codes := fineCodes(ctx, r.Gray)
+		if sep := rule.Separators.Classify(codes); sep != nil {
+			infos[i].Codes, infos[i].Separator = append(infos[i].Codes, codes...), sep
+		}
+	}
+	for _, i := range candidates(infos, rule.Separators.Announced) {
+		sep, err := e.separatorByText(ctx, src, infos[i].Page, rule.Separators)
 		if err != nil {
 			if errors.Is(err, ErrToolMissing) || CodeOf(err) == "" {
 				return err
 			}
 			continue // this page cannot be read: it stays content
 		}
-		infos[i].Separator = rule.Separators.FromText(text, confidence)
+		infos[i].Separator = sep
 	}
-	return nil
+	return ctx.Err()
+}
+
+// separatorByText reads a page as a text, and where that gives next to nothing
+// as scattered words: large print and bars lead the search for columns astray.
+func (e *Engine) separatorByText(ctx context.Context, src Source, page int, rule SeparatorRule) (*Separator, error) {
+	text, confidence, err := e.anyText(ctx, src, page)
+	if err != nil {
+		return nil, err
+	}
+	sep := rule.FromText(text, confidence)
+	if sep != nil && sep.Value != "" || len(strings.Fields(text)) > 30 {
+		return sep, nil
+	}
+	r, err := e.Page(ctx, src, page, 200)
+	if err != nil {
+		return nil, err
+	}
+	res, err := e.recognise(ctx, r.Gray, max(r.DPI, 70), 0, "--psm", "11")
+	if err != nil {
+		return nil, err
+	}
+	if other := rule.FromText(res.Text, res.Confidence); other != nil {
+		return other, nil
+	}
+	return sep, nil
 }
 
 // candidates gives the indexes of the pages on which a missing separator may be.

@@ -134,8 +134,9 @@ func (e *Engine) toolName(ctx context.Context) (string, error) {
 	return e.tool, nil
 }
 
-// recognise runs Tesseract once on the page turned and straightened.
-func (e *Engine) recognise(ctx context.Context, img *image.Gray, dpi float64, turn int) (OCRResult, error) {
+// recognise runs Tesseract once on the page turned and straightened, with
+// further options.
+func (e *Engine) recognise(ctx context.Context, img *image.Gray, dpi float64, turn int, options ...string) (OCRResult, error) {
 	work := Turn(img, turn)
 	skew := Skew(work)
 	if math.Abs(skew) >= minSkew {
@@ -143,7 +144,8 @@ func (e *Engine) recognise(ctx context.Context, img *image.Gray, dpi float64, tu
 	} else {
 		skew = 0
 	}
-	out, err := e.tesseract(ctx, work, "stdin", "stdout", "-l", e.cfg.Language, "--dpi", strconv.Itoa(int(dpi)), "tsv")
+	args := append([]string{"stdin", "stdout", "-l", e.cfg.Language, "--dpi", strconv.Itoa(int(dpi))}, options...)
+	out, err := e.tesseract(ctx, work, append(args, "tsv")...)
 	if err != nil {
 		return OCRResult{}, err
 	}

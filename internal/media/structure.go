@@ -481,7 +481,8 @@ func sortedKeys(d types.Dict) []string {
 }
 
 // pageJPEG hands out the one JPEG that is the page, as it is in the file. It
-// answers with an empty payload when the page is anything else.
+// answers with an empty payload when the page is anything else, and says the
+// size in pixels when it is one image of another kind.
 func (c *child) pageJPEG(q *request, resp *response) ([]byte, error) {
 	t, err := c.tree(q)
 	if err != nil {
@@ -509,8 +510,7 @@ func (c *child) pageJPEG(q *request, resp *response) ([]byte, error) {
 		return nil, nil
 	}
 	sd := t.stream(xo[string(m[3])])
-	if sd == nil || t.name(sd.Dict["Subtype"]) != "Image" || len(sd.FilterPipeline) != 1 || sd.FilterPipeline[0].Name != "DCTDecode" ||
-		sd.Dict["SMask"] != nil || sd.Dict["Mask"] != nil || sd.Dict["Decode"] != nil {
+	if sd == nil || t.name(sd.Dict["Subtype"]) != "Image" || sd.Dict["SMask"] != nil || sd.Dict["Mask"] != nil {
 		return nil, nil
 	}
 	box := t.array(p.dict["MediaBox"])
@@ -527,6 +527,10 @@ func (c *child) pageJPEG(q *request, resp *response) ([]byte, error) {
 		return nil, nil
 	}
 	resp.WPoints, resp.HPoints = wpt, hpt
+	if len(sd.FilterPipeline) != 1 || sd.FilterPipeline[0].Name != "DCTDecode" || sd.Dict["Decode"] != nil {
+		resp.Width, resp.Height = int(t.int(sd.Dict["Width"])), int(t.int(sd.Dict["Height"]))
+		return nil, nil
+	}
 	return sd.Raw, nil
 }
 
