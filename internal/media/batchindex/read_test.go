@@ -121,3 +121,32 @@ func TestTheTwoFormsMustAgree(t *testing.T) {
 		}
 	}
 }
+
+// Whatever comes in, it is an index or has a code, and what is taken can name
+// nothing outside of its folder.
+func FuzzRead(f *testing.F) {
+	f.Add(false, head+"B;1;a.pdf;1;;;2024-01-31;;\n")
+	f.Add(false, "Stapel,Dokument,Trennblatt,Seiten\nB,1,T,\"2\"\n")
+	f.Add(true, `<Stapel id="B"><Dokument nr="1"><Datei>a</Datei><Seiten>1</Seiten></Dokument></Stapel>`)
+	f.Add(true, `<?xml version="1.0" encoding="windows-1252"?><Stapel id="B"><Datei>s.pdf</Datei><Dokument nr="1"><Trennblatt>T</Trennblatt><Seiten>2</Seiten></Dokument></Stapel>`)
+	f.Fuzz(func(t *testing.T, xml bool, text string) {
+		name := "x.csv"
+		if xml {
+			name = "x.xml"
+		}
+		x, err := batchindex.Read(name, strings.NewReader(text))
+		if err != nil {
+			var errs batchindex.Errors
+			if !errors.As(err, &errs) || len(errs) == 0 || errs[0].Code == "" {
+				t.Fatalf("an error without a code: %v", err)
+			}
+			return
+		}
+		for _, d := range x.Documents {
+			if strings.ContainsAny(d.File+x.File+x.BatchID, "/\\\x00") || d.Number < 1 || d.Pages < 1 {
+				t.Fatalf("taken: %+v", x)
+			}
+		}
+		_ = batchindex.Agree(x, x)
+	})
+}
