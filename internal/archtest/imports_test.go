@@ -61,6 +61,7 @@ internal/circulation  internal/access internal/akte internal/event internal/faul
 internal/export       internal/access internal/akte internal/blob internal/event internal/fault internal/postgres internal/preservation signature/digest signature/evidence storage
 internal/audit        internal/access internal/event internal/fault internal/postgres internal/preservation storage storage/layout
 internal/lists        internal/access internal/akte internal/event internal/fault internal/postgres internal/postkorb
+internal/process      internal/access internal/akte internal/bpmn internal/bpmn/run internal/circulation internal/event internal/fault internal/idempotency internal/job internal/postgres
 internal/find         internal/access internal/event internal/fault internal/indexing internal/postgres search
 internal/web/problem  internal/fault internal/telemetry
 internal/web/ui       internal/access internal/extract internal/lists internal/postgres internal/preservation internal/akte internal/fault internal/find internal/postkorb internal/web/problem

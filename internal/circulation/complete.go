@@ -367,7 +367,17 @@ func (s *Service) tell(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	}
 	done.Circulation, done.Instance, done.Record, done.Step, done.Number, done.Kind = r.id, *r.instance, r.record, t.id, t.number, t.kind
 	done.OnBehalfOf, done.Again = a.OnBehalfOf, t.voided
-	return s.completed(ctx, tx, a, at, done)
+	if err := s.completed(ctx, tx, a, at, done); err != nil {
+		return err
+	}
+	// The process has gone on in this transaction: it may have added steps, or
+	// ended the circulation.
+	fresh, err := s.hold(ctx, tx, r.id)
+	if err != nil {
+		return err
+	}
+	*r = *fresh
+	return nil
 }
 
 // sendBack gives a refused circulation to who began it, or where that was a

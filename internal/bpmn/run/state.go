@@ -76,6 +76,7 @@ const (
 	Enter Again = "enter"
 	Leave Again = "leave"
 	Call  Again = "call"
+	Open  Again = "open" // of an instance of a multi-instance task: put it at its station anew
 )
 
 // Loop is how far a multi-instance task is.

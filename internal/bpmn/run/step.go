@@ -184,6 +184,8 @@ func (m *machine) retry(t Token, n *bpmn.Node) {
 		t.Wait = Service
 		m.put(t)
 		m.effects = append(m.effects, Effect{Kind: CallOut, Token: t.ID, Node: n, Target: m.plan.Stations(n)[0]})
+	case Open:
+		m.open(t, n)
 	default:
 		m.remove(t.ID)
 		m.queue = append(m.queue, move{node: n, flow: m.plan.Model.Flow(t.Flow), scope: t.Scope, forks: t.Forks})
@@ -406,6 +408,9 @@ func (m *machine) remove(id int) {
 // fail keeps a token where it is until a person lets it try again.
 func (m *machine) fail(t Token, again Again, reason string) {
 	t.Wait, t.Again, t.Reason = Failed, again, reason
+	if again != Call { // it has not begun, or is over: nothing on its border fires
+		t.Timers = nil
+	}
 	m.put(t)
 	m.entry(t.ID, t.Node, Broken, reason)
 }
