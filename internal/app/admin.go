@@ -18,6 +18,7 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
 	"evb/internal/routing"
+	"evb/internal/rules"
 )
 
 // Admin is what the local administrator may do to an installation: whoever has
@@ -39,10 +40,15 @@ func OpenAdmin(ctx context.Context, cfg config.Config, log *slog.Logger) (*Admin
 	}
 	facts := event.NewLog(nil, nil)
 	desks := postkorb.New(db, facts, postkorb.Options{Log: log})
+	sets, err := rules.New(db, facts, rules.Options{Log: log})
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
 	return &Admin{App{
 		o: Options{Config: cfg, Log: log, Now: time.Now}, log: log, db: db, facts: facts,
 		Org: org.New(db, facts, org.Options{}), akten: akte.New(db, facts, akte.Options{Log: log}), postkoerbe: desks,
-		routing: routing.New(db, facts, nil, desks, routing.Options{Log: log}),
+		rules: sets, routing: routing.New(db, facts, nil, desks, routing.Options{Log: log, Rules: sets}),
 	}}, nil
 }
 
@@ -149,5 +155,6 @@ func (a *App) organisation() organisation.Services {
 			_, err := a.routing.EnsureRules(ctx, tx, actor, at, routing.CityRules())
 			return err
 		},
+		InstallRules: a.rules.Install,
 	}
 }

@@ -36,6 +36,7 @@ import (
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
 	"evb/internal/routing"
+	"evb/internal/rules"
 	"evb/internal/scan"
 	"evb/search"
 	"evb/signature/digest"
@@ -90,6 +91,7 @@ type App struct {
 	intake       *intake.Service
 	scan         *scan.Service
 	extract      *extract.Service
+	rules        *rules.Service
 	routing      *routing.Service
 	preservation *preservation.Service
 	export       *export.Service
@@ -252,7 +254,10 @@ func (a *App) services() error {
 		return err
 	}
 	a.extract = extract.New(a.db, a.facts, a.blobs, a.akten, a.engine, extract.Options{Now: now, Log: log, Registerer: reg})
-	a.routing = routing.New(a.db, a.facts, a.blobs, a.postkoerbe, routing.Options{Now: now, Log: log, Registerer: reg})
+	if a.rules, err = rules.New(a.db, a.facts, rules.Options{Now: now, Log: log}); err != nil {
+		return err
+	}
+	a.routing = routing.New(a.db, a.facts, a.blobs, a.postkoerbe, routing.Options{Now: now, Log: log, Registerer: reg, Rules: a.rules, Akten: a.akten})
 	if a.preservation, err = a.newPreservation(); err != nil {
 		return err
 	}

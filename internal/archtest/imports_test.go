@@ -54,7 +54,8 @@ internal/intake       internal/access internal/akte internal/blob internal/event
 internal/scan/folder  internal/fault internal/media/batchindex
 internal/scan         internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/idempotency internal/intake internal/job internal/media internal/media/batchindex internal/postgres internal/scan/folder internal/wholefile
 internal/extract      internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/media internal/postgres
-internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words
+internal/rules        internal/access internal/akte internal/event internal/fault internal/org internal/postgres internal/postkorb internal/words
+internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words internal/rules
 internal/indexing     internal/telemetry internal/access internal/akte internal/blob internal/event internal/fault internal/postgres search storage storage/layout
 internal/preservation internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/postgres signature/cms signature/digest signature/ers signature/evidence signature/hashtree signature/tsp storage storage/layout
 internal/circulation  internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres internal/postkorb internal/preservation
@@ -65,13 +66,13 @@ internal/process      internal/access internal/akte internal/bpmn internal/bpmn/
 internal/find         internal/access internal/event internal/fault internal/indexing internal/postgres search
 internal/web/problem  internal/fault internal/telemetry
 internal/web/ui       internal/access internal/extract internal/lists internal/postgres internal/preservation internal/akte internal/fault internal/find internal/postkorb internal/web/problem
-internal/web          internal/access internal/akte internal/audit internal/blob internal/circulation internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search
+internal/web          internal/access internal/akte internal/audit internal/blob internal/circulation internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search internal/rules
 internal/demo/gen
-internal/organisation internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb
+internal/organisation internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb internal/rules
 internal/demo         internal/access internal/org internal/organisation
 internal/client       internal/fault internal/scan/folder internal/wholefile
-internal/app          internal/access internal/akte internal/audit internal/blob internal/circulation internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/organisation internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile
-cmd/evb               internal/app internal/bpmn internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/organisation internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence
+internal/app          internal/access internal/akte internal/audit internal/blob internal/circulation internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/organisation internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile internal/rules
+cmd/evb               internal/app internal/bpmn internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/organisation internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence internal/rules
 `
 
 // home names the only folders whose packages may import a third-party module.

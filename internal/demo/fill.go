@@ -19,11 +19,20 @@ const ScanOperator = "e.wolf"
 //go:embed city.yaml
 var city []byte
 
-// Fill makes the city, or finds it, and gives the system actor of its tenant.
-func Fill(ctx context.Context, s organisation.Services) (access.Actor, error) {
+// City is the file of the city.
+func City() (organisation.Organisation, error) {
 	o, err := organisation.Read(city)
 	if err != nil {
-		return access.Actor{}, fmt.Errorf("city.yaml: %w", err)
+		return o, fmt.Errorf("city.yaml: %w", err)
+	}
+	return o, nil
+}
+
+// Fill makes the city, or finds it, and gives the system actor of its tenant.
+func Fill(ctx context.Context, s organisation.Services) (access.Actor, error) {
+	o, err := City()
+	if err != nil {
+		return access.Actor{}, err
 	}
 	if s.PasswordHash, err = org.HashPassword(Password, org.DefaultHash); err != nil {
 		return access.Actor{}, err

@@ -26,6 +26,7 @@ import (
 	"evb/internal/org"
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
+	"evb/internal/rules"
 )
 
 // Organisation is the file.
@@ -35,8 +36,11 @@ type Organisation struct {
 	Units    []Unit   `yaml:"units"`
 	Users    []User   `yaml:"users"`
 	// Rules names a built-in set of routing rules: city or empty for none.
-	Rules     string    `yaml:"rules"`
-	Aktenplan Aktenplan `yaml:"aktenplan"`
+	Rules string `yaml:"rules"`
+	// RuleSets are put in force where there is none of their name yet; offices go
+	// on from them (package rules).
+	RuleSets  []rules.Set `yaml:"rule_sets"`
+	Aktenplan Aktenplan   `yaml:"aktenplan"`
 }
 
 // Tenant is the body (Mandant).
@@ -153,6 +157,14 @@ func (o Organisation) check() error {
 			}
 		}
 	}
+	for _, r := range o.RuleSets {
+		if r.Unit != "" && !units[r.Unit] {
+			return invalid("rule_sets: " + r.Name + ": unit: " + r.Unit)
+		}
+	}
+	if err := checkRuleSets(o.RuleSets); err != nil {
+		return err
+	}
 	members := slices.Clone(o.Clearing.Members)
 	for _, u := range o.Units {
 		members = append(members, u.Members...)
@@ -188,6 +200,29 @@ func (p User) has(unit string, roles ...access.Role) bool {
 	})
 }
 
+// checkRuleSets looks at the text of the sets; their names are checked when they
+// are put in force.
+func checkRuleSets(sets []rules.Set) error {
+	if len(sets) == 0 {
+		return nil
+	}
+	lang, err := rules.NewLanguage()
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if err := s.Limits(); err != nil {
+			return invalid("rule_sets: " + s.Name + ": " + err.Error())
+		}
+		for _, f := range lang.Check(s, nil) {
+			if f.Severity == rules.Error {
+				return invalid("rule_sets: " + s.Name + ": " + f.Rule + ": " + f.Text("en"))
+			}
+		}
+	}
+	return nil
+}
+
 // Services are what Apply works with.
 type Services struct {
 	DB         *postgres.DB
@@ -196,7 +231,10 @@ type Services struct {
 	Postkoerbe *postkorb.Service
 	// CityRules puts the built-in rules of a city in force, in the transaction.
 	CityRules func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time) error
-	Now       func() time.Time
+	// InstallRules puts a rule set in force that is not there yet, in the
+	// transaction.
+	InstallRules func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, s rules.Set) error
+	Now          func() time.Time
 	// PasswordHash is what new persons begin with; empty: they cannot log in
 	// until somebody sets a password.
 	PasswordHash string
@@ -218,10 +256,17 @@ func Apply(ctx context.Context, s Services, o Organisation) (access.Actor, error
 				return err
 			}
 		}
-		if o.Rules == "" {
-			return nil
+		if o.Rules != "" {
+			if err := s.CityRules(ctx, tx, a, r.at); err != nil {
+				return err
+			}
 		}
-		return s.CityRules(ctx, tx, a, r.at)
+		for _, set := range o.RuleSets {
+			if err := s.InstallRules(ctx, tx, a, r.at, set); err != nil {
+				return fmt.Errorf("rule set %s: %w", set.Name, err)
+			}
+		}
+		return nil
 	})
 }
 

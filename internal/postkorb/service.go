@@ -128,6 +128,9 @@ const (
 	sqlByName     = sqlPostkorb + ` AND p.name = $1`
 	sqlByNames    = sqlPostkorb + ` AND p.name = ANY ($1)`
 	sqlByID       = sqlPostkorb + ` AND p.id = $1`
+	sqlNamedOrOf  = sqlPostkorb + ` AND (p.name = ANY ($1) OR p.unit_id = ANY ($2)
+        OR p.unit_id IN (SELECT x.unit_id FROM postkorb x WHERE x.tenant = evb_tenant() AND x.name = ANY ($1)))
+    ORDER BY p.kind = 'clearing', p.created_at, p.id`
 	sqlOfUnit     = sqlPostkorb + ` AND p.unit_id = $1 AND p.kind IN ('group', 'office', 'clearing') ORDER BY p.kind = 'clearing', p.created_at, p.id LIMIT 1`
 	sqlOfUser     = sqlPostkorb + ` AND p.user_id = $1 ORDER BY p.created_at, p.id LIMIT 1`
 	sqlOfClearing = sqlPostkorb + ` AND p.kind = 'clearing' AND p.unit_id IS NULL`
@@ -144,6 +147,17 @@ func ByName(ctx context.Context, q postgres.Querier, name string) (Postkorb, err
 // ByNames finds those of the named Postkörbe that are there and not closed.
 func ByNames(ctx context.Context, q postgres.Querier, names []string) ([]Postkorb, error) {
 	rows, err := q.Query(ctx, sqlByNames, names)
+	if err != nil {
+		return nil, fmt.Errorf("postkörbe: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Postkorb])
+}
+
+// NamedOrOf finds the Postkörbe of these names and all of these units and of the
+// units of the named ones, that are not closed: for each unit its clearing ones
+// last, else the oldest first (as OfUnit chooses).
+func NamedOrOf(ctx context.Context, q postgres.Querier, names []string, units []uuid.UUID) ([]Postkorb, error) {
+	rows, err := q.Query(ctx, sqlNamedOrOf, names, units)
 	if err != nil {
 		return nil, fmt.Errorf("postkörbe: %w", err)
 	}

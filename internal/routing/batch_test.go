@@ -8,11 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"evb/internal/akte"
+	"evb/internal/demo"
 	"evb/internal/extract"
 	"evb/internal/extract/extracttest"
 	"evb/internal/media/mediatest"
 	"evb/internal/postgres"
 	"evb/internal/routing"
+	"evb/internal/rules"
 	"evb/internal/worldtest"
 )
 
@@ -22,15 +24,27 @@ func TestMain(m *testing.M) { worldtest.Main(m, mediatest.Child) }
 type world struct {
 	*extracttest.World
 	routing *routing.Service
+	rules   *rules.Service
 }
 
 func newWorld(t testing.TB, change ...func(*extracttest.Config)) *world {
 	t.Helper()
 	w := &world{World: extracttest.New(t, change...)}
-	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.Post, routing.Options{})
+	city, err := demo.City()
+	w.Must(err)
+	w.rules, err = rules.New(w.DB, w.Log, rules.Options{})
+	w.Must(err)
+	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.Post, routing.Options{Rules: w.rules})
 	w.Tx(func(tx pgx.Tx) error {
-		_, err := w.routing.EnsureRules(t.Context(), tx, w.System(), w.Now(), routing.CityRules())
-		return err
+		if _, err := w.routing.EnsureRules(t.Context(), tx, w.System(), w.Now(), routing.CityRules()); err != nil {
+			return err
+		}
+		for _, set := range city.RuleSets {
+			if err := w.rules.Install(t.Context(), tx, w.System(), w.Now(), set); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return w
 }

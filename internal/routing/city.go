@@ -5,7 +5,7 @@ package routing
 // decides alone, an office with many kinds needs words beside it. A tenant's own
 // rule set replaces it (EnsureRules).
 func CityRules() RuleSet {
-	r := RuleSet{Heads: []string{"FB60-Umweltbeschwerden"}}
+	var r RuleSet
 	add := func(box string, place Place, phrases map[string]int) {
 		for _, w := range sortedKeys(phrases) {
 			r.Phrases = append(r.Phrases, Phrase{Postkorb: box, Place: place, Words: w, Weight: phrases[w]})

@@ -2,11 +2,17 @@ package routing
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/google/uuid"
+
 	"evb/internal/akte"
+	"evb/internal/rules"
 )
 
 // textFacts is what this package reads of the facts that extraction keeps with
@@ -78,7 +84,8 @@ func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (found []a
 			}
 			w := strings.TrimRight(text[from:to], " .,;:-/")
 			broken = append(broken, BrokenNumber{
-				Written: w, Unit: p.UnitID, UnitCode: p.UnitCode, Standing: facts.standing(w, from), OCR: facts.recognisedAt(from),
+				Written: w, Unit: p.UnitID, UnitCode: p.UnitCode, Standing: facts.standing(w, from),
+				OCR: facts.recognisedAt(from) && !wrongOnPaper(w, p),
 			})
 		}
 	}
@@ -96,6 +103,16 @@ func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (found []a
 	}
 	return found, broken, foreign
 }
+
+// wrongOnPaper says that each sign of a number is one of its own, only that there
+// are too few or too many: recognition puts a wrong sign where it is unsure, but
+// does not drop one and go on.
+func wrongOnPaper(written string, p akte.Pattern) bool {
+	rest, ok := strings.CutPrefix(strings.ReplaceAll(written, " ", ""), p.Prefix)
+	return ok && tidyNumber.MatchString(rest)
+}
+
+var tidyNumber = regexp.MustCompile(`^\d+(?:/\d+)?$`)
 
 // houseShape is the common shape of numbers of the house.
 var houseShape = regexp.MustCompile(`^\d{1,3}(?:/\d{1,3})?-\p{Lu}{1,5}-\d{1,12}/\d{2}(?:-\d{2,})?$`)
@@ -168,4 +185,160 @@ func parseFacts(raw json.RawMessage) (textFacts, error) {
 	}
 	err := json.Unmarshal(raw, &f)
 	return f, err
+}
+
+// gathered is what one Dokument tells, before the register was asked about its
+// numbers.
+type gathered struct {
+	known    Facts // what needs no question
+	given    string
+	barcodes []string
+	numbers  []writtenNumber
+	doc      rules.Document
+}
+
+type writtenNumber struct {
+	written  string
+	standing Standing
+}
+
+// maxNumbers bounds the questions to the register for one Dokument.
+const maxNumbers = 200
+
+// maxRuleText bounds the text that rules look at, in bytes: a hundred pages.
+const maxRuleText = 256 << 10
+
+// gather reads numbers and words. It is pure.
+func gather(in input, text string, patterns []akte.Pattern) (gathered, error) {
+	d := in.dokument
+	var g gathered
+	if d.VorgangID != nil {
+		g.known.Vorgang = *d.VorgangID
+		return g, nil
+	}
+	if d.Extraction == akte.ExtractionFailed {
+		g.known.Failed = d.ExtractionReason
+	}
+	facts, err := parseFacts(in.text.Facts)
+	if err != nil {
+		return g, fmt.Errorf("facts of text: %w", err)
+	}
+	g.given, g.barcodes = d.Given, barcodes(d.Data)
+	var found []akte.Found
+	found, g.known.Broken, g.known.Foreign = numbersOf(text, facts, patterns)
+	place := map[string]int{}
+	for _, x := range found {
+		standing := facts.standing(x.Written, x.Offset)
+		written := x.Aktenzeichen
+		if x.Vorgang != "" {
+			written = x.Vorgang
+		}
+		if i, twice := place[x.Aktenzeichen]; twice {
+			if standing > g.numbers[i].standing {
+				g.numbers[i] = writtenNumber{written, standing}
+			}
+			continue
+		}
+		if len(g.numbers) >= maxNumbers {
+			continue
+		}
+		place[x.Aktenzeichen] = len(g.numbers)
+		g.numbers = append(g.numbers, writtenNumber{written, standing})
+	}
+	g.known.Words = wordsOf(text, facts, given(d)...)
+	g.doc = documentOf(d, facts, text, g.barcodes)
+	return g, nil
+}
+
+// written are the numbers to ask the register about.
+func (g gathered) written() []string {
+	out := slices.Clone(g.barcodes)
+	if g.given != "" {
+		out = append(out, g.given)
+	}
+	for _, n := range g.numbers {
+		out = append(out, n.written)
+	}
+	return out
+}
+
+// facts are complete with the answers of the register.
+func (g gathered) facts(numbers map[string]akte.Number) Facts {
+	f := g.known
+	if g.given != "" {
+		n := numbers[g.given]
+		f.Index = &n
+	}
+	for _, code := range g.barcodes {
+		if n := numbers[code]; n.State != akte.Malformed { // any other code is content
+			f.Barcodes = append(f.Barcodes, n)
+		}
+	}
+	for _, n := range g.numbers {
+		f.Numbers = append(f.Numbers, TextNumber{Number: numbers[n.written], Standing: n.standing})
+	}
+	return f
+}
+
+// units are those that numbers lead to, each once.
+func (f Facts) units() []uuid.UUID {
+	var out []uuid.UUID
+	add := func(u uuid.UUID) {
+		if u != uuid.Nil && !slices.Contains(out, u) {
+			out = append(out, u)
+		}
+	}
+	for _, n := range f.Barcodes {
+		add(n.UnitID)
+	}
+	for _, n := range f.Numbers {
+		add(n.Number.UnitID)
+	}
+	for _, b := range f.Broken {
+		add(b.Unit)
+	}
+	if f.Index != nil {
+		add(f.Index.UnitID)
+	}
+	return out
+}
+
+// ownFields are keys of a Dokument's data that are no fields of the letter.
+var ownFields = []string{"recognised", "barcode", "barcodes", "fields", "transfer_note", "aktenzeichen", "quarantine_id", "version_of", "comment", "first_page", "last_page"}
+
+// documentOf is what rules can ask about; what routing finds out (unit, number)
+// comes later.
+func documentOf(d akte.Dokument, facts textFacts, text string, barcodes []string) rules.Document {
+	if len(text) > maxRuleText {
+		text = strings.ToValidUTF8(text[:maxRuleText], "")
+	}
+	doc := rules.Document{
+		DocumentType: d.DocumentType, Sender: d.Sender, Receiver: d.Receiver, Subject: d.Subject, FormCode: d.FormCode, Barcodes: barcodes,
+		Channel: string(d.Channel), Text: text, Fields: map[string]any{},
+	}
+	if doc.Sender == "" {
+		doc.Sender = strings.Join(facts.Letter.Sender, "\n")
+	}
+	if doc.Receiver == "" {
+		doc.Receiver = strings.Join(facts.Letter.Receiver, "\n")
+	}
+	if len(barcodes) > 0 {
+		doc.Barcode = barcodes[0]
+	}
+	var data map[string]any
+	_ = json.Unmarshal(d.Data, &data) // of another shape: no fields
+	for k, v := range data {
+		if !slices.Contains(ownFields, k) {
+			doc.Fields[k] = v
+		}
+	}
+	if fields, ok := data["fields"].(map[string]any); ok { // those win that are called so
+		maps.Copy(doc.Fields, fields)
+	}
+	for _, v := range d.Versions {
+		if v.ID == d.VersionID && slices.ContainsFunc(v.Files, func(f akte.PrimaryFile) bool { return f.SignatureEmbedded }) {
+			doc.Signature = "embedded"
+		}
+	}
+	return doc
 }

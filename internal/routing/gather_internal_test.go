@@ -65,6 +65,33 @@ func TestNumbersAndWhatBeginsLikeOne(t *testing.T) {
 	}
 }
 
+func TestAWellReadNumberWithADigitTooFewIsWrongOnPaper(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Aktenzeichen 61/5-BA-33820/24":   false,
+		"Aktenzeichen 61/5-BA-3382021/24": false,
+		"Az. 30-IFG-694200/2024":          false,
+		"Az. 61/5 - BA - 33820 / 24":      false,
+		"Aktenzeichen 61/5-BA-33B20/24":   true,
+		"Ihr Zeichen: 30-lFG-69420/24":    true,
+	} {
+		facts := textFacts{}
+		facts.Pages = append(facts.Pages, struct {
+			Offset int  `json:"offset"`
+			Length int  `json:"length"`
+			OCR    bool `json:"ocr"`
+		}{Length: len(text), OCR: true})
+		_, broken, _ := numbersOf(text, facts, testPatterns)
+		if len(broken) == 0 {
+			t.Errorf("%s: nothing found", text)
+		}
+		for _, b := range broken {
+			if b.OCR != want {
+				t.Errorf("%s: %q may be right on paper: %v", text, b.Written, b.OCR)
+			}
+		}
+	}
+}
+
 func TestWordsAreComparedWholeAndForgiveNoise(t *testing.T) {
 	for _, c := range []struct {
 		text, phrase string

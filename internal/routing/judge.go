@@ -9,6 +9,7 @@ import (
 
 	"evb/internal/akte"
 	"evb/internal/postkorb"
+	"evb/internal/rules"
 )
 
 // Standing is how much a number in a text counts.
@@ -58,9 +59,12 @@ type Facts struct {
 type Desk struct {
 	ID   uuid.UUID
 	Name string
-	// Unit is whose it is; Head its head, the nil UUID if there is none.
-	Unit uuid.UUID
-	Head uuid.UUID
+	// Unit is whose it is; Head its head, the nil UUID if there is none or nobody
+	// asks.
+	Unit     uuid.UUID
+	UnitCode string
+	Head     uuid.UUID
+	Personal bool
 }
 
 // Tables is the knowledge of the tenant.
@@ -69,6 +73,12 @@ type Tables struct {
 	Desks    map[string]Desk    // by name, those the rules speak of
 	OfUnit   map[uuid.UUID]Desk // the Postkorb of each unit a number may lead to
 	Clearing Desk
+	// ClearingOf are the clearing Postkörbe that units have of their own.
+	ClearingOf map[uuid.UUID]Desk
+	// Sets are the rule sets in force, by name; Boxes and People what they name.
+	Sets   []*rules.Compiled
+	Boxes  map[string]Desk
+	People map[string]uuid.UUID
 }
 
 // Rules of decisions, as they stand in routing_decision.rule.
@@ -81,6 +91,11 @@ const (
 	RuleUnreadable = "text-number-unreadable"
 	RuleWords      = "words"
 	RuleClearing   = "clearing"
+	// Of rule sets, where none of their rules is followed.
+	RuleNone     = "no-rule"           // they were asked, and nothing matched
+	RuleError    = "rule-error"        // a condition could not be evaluated
+	RuleConflict = "rules-conflict"    // two sets send it to different places
+	RuleRefused  = "rule-not-followed" // its target cannot be reached
 )
 
 // Thresholds of the weights.
@@ -94,11 +109,25 @@ const (
 	bodyMost = 6
 )
 
-// Judge decides. It is pure: the same facts and tables give the same decision.
+// Judge finds the unit and its Postkorb, without the rule sets. It is pure: the
+// same facts and tables give the same decision. What nobody can be sure about
+// goes to the clearing of the unit that receiver, form or words name, if it has
+// one, else to the central one.
 func Judge(f Facts, t Tables) Decision {
+	scores := t.weigh(f.Words)
+	d := judge(f, t, scores)
+	if d.Rule == RuleClearing && len(scores) > 0 && scores[0].weight >= enough && !contradicted(scores) {
+		if c, ok := t.ClearingOf[scores[0].desk.Unit]; ok {
+			d.Target = c.target()
+		}
+	}
+	return d
+}
+
+func judge(f Facts, t Tables, scores []score) Decision {
 	switch {
 	case f.Vorgang != uuid.Nil:
-		return Decision{Rule: RuleFiled, RuleVersion: t.Rules.Version, Target: Target{Vorgang: f.Vorgang}, Why: why("why-filed")}
+		return Decision{Rule: RuleFiled, RuleVersion: t.Rules.Version, Target: Target{Vorgang: f.Vorgang}, Why: why("why-filed"), final: true}
 	case f.Failed != "":
 		d := t.clear(why("why-extraction-failed", "code", f.Failed))
 		d.Rule = RuleFailed
@@ -111,7 +140,6 @@ func Judge(f Facts, t Tables) Decision {
 		}
 		return t.clear(why("why-numbers-contradict", "numbers", list(f.Barcodes)))
 	}
-	scores := t.weigh(f.Words)
 	if len(f.Numbers) > 0 {
 		return t.byText(f, scores)
 	}
@@ -135,7 +163,15 @@ func why(code string, kv ...string) postkorb.Why {
 	return w
 }
 
+// clear is for letters that a person has to look at whatever the rules say.
 func (t Tables) clear(w postkorb.Why) Decision {
+	d := t.unknown(w)
+	d.final = true
+	return d
+}
+
+// unknown is for letters of which nothing is known: a rule may know more.
+func (t Tables) unknown(w postkorb.Why) Decision {
 	return Decision{Rule: RuleClearing, RuleVersion: t.Rules.Version, Target: t.Clearing.target(), Why: w}
 }
 
@@ -153,9 +189,12 @@ func (t Tables) byNumber(rule, code string, n akte.Number) Decision {
 	}
 	desk, ok := t.OfUnit[n.UnitID]
 	if !ok {
-		return t.clear(why("why-unit-without-postkorb", "number", n.Aktenzeichen, "unit", n.UnitCode))
+		d := t.unknown(why("why-unit-without-postkorb", "number", n.Aktenzeichen, "unit", n.UnitCode))
+		d.unit, d.unitCode, d.number = n.UnitID, n.UnitCode, n
+		return d
 	}
-	return Decision{Rule: rule, RuleVersion: t.Rules.Version, Target: desk.target(), Why: why(code, "number", n.Aktenzeichen, "unit", n.UnitCode)}
+	return Decision{Rule: rule, RuleVersion: t.Rules.Version, Target: desk.target(), Why: why(code, "number", n.Aktenzeichen, "unit", n.UnitCode),
+		unit: n.UnitID, unitCode: n.UnitCode, number: n}
 }
 
 // byText follows the numbers of the text: those of the highest standing must
@@ -242,7 +281,8 @@ func (t Tables) byBroken(broken []BrokenNumber, scores []score) Decision {
 		return doubt
 	}
 	return Decision{Rule: RuleUnreadable, RuleVersion: t.Rules.Version, Target: desk.target(),
-		Why: why("why-number-unreadable", "written", first.Written, "evidence", scores[0].evidence(), "unit", first.UnitCode)}
+		Why:  why("why-number-unreadable", "written", first.Written, "evidence", scores[0].evidence(), "unit", first.UnitCode),
+		unit: first.Unit, unitCode: first.UnitCode}
 }
 
 // contradicted says that the second weighs more than half of the first.
@@ -252,25 +292,15 @@ func contradicted(scores []score) bool {
 
 func (t Tables) byWords(scores []score) Decision {
 	if len(scores) == 0 || scores[0].weight <= 0 {
-		return t.clear(why("why-nothing-known"))
+		return t.unknown(why("why-nothing-known"))
 	}
 	best := scores[0]
 	switch {
 	case contradicted(scores) && scores[0].weight >= supports:
-		return t.clear(why("why-words-contradict", "first", best.desk.Name, "second", scores[1].desk.Name))
+		return t.unknown(why("why-words-contradict", "first", best.desk.Name, "second", scores[1].desk.Name))
 	case best.weight < enough:
-		return t.clear(why("why-words-weak", "postkorb", best.desk.Name))
+		return t.unknown(why("why-words-weak", "postkorb", best.desk.Name))
 	}
-	d := Decision{Rule: RuleWords, RuleVersion: t.Rules.Version, Target: best.desk.target()}
-	params := []string{"evidence", best.evidence(), "postkorb", best.desk.Name, "version", strconv.Itoa(t.Rules.Version)}
-	if !slices.Contains(t.Rules.Heads, best.desk.Name) {
-		d.Why = why("why-words", params...)
-		return d
-	}
-	if best.desk.Head == uuid.Nil {
-		return t.clear(why("why-no-head", params[:4]...))
-	}
-	d.Target.Assignee = best.desk.Head
-	d.Why = why("why-words-head", params...)
-	return d
+	return Decision{Rule: RuleWords, RuleVersion: t.Rules.Version, Target: best.desk.target(), unit: best.desk.Unit, unitCode: best.desk.UnitCode,
+		Why: why("why-words", "evidence", best.evidence(), "postkorb", best.desk.Name, "version", strconv.Itoa(t.Rules.Version))}
 }

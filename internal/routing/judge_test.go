@@ -83,8 +83,8 @@ func TestWhatDecides(t *testing.T) {
 		{"receiver alone", routing.Facts{Words: words("Rechtsamt", "Ihr Schreiben", "")}, recht, "why-words"},
 		{"receiver read badly", routing.Facts{Words: words("$tadtplanungs- und Bau0rdnunqsamt", "", "")}, bau, "why-words"},
 		{"office with many kinds of mail", routing.Facts{Words: words("Umweltamt", "Anfrage", "")}, "Klaerung", "why-words-weak"},
-		{"complaint", routing.Facts{Words: words("Umweltamt", "Beschwerde über Lärmbelästigung", "")}, "FB60-Umweltbeschwerden", "why-words-head"},
-		{"complaint without receiver", routing.Facts{Words: words("", "Beschwerde wegen einer wilden Müllkippe", "")}, "FB60-Umweltbeschwerden", "why-words-head"},
+		{"complaint", routing.Facts{Words: words("Umweltamt", "Beschwerde über Lärmbelästigung", "")}, "FB60-Umweltbeschwerden", "why-words"},
+		{"complaint without receiver", routing.Facts{Words: words("", "Beschwerde wegen einer wilden Müllkippe", "")}, "FB60-Umweltbeschwerden", "why-words"},
 		{"invoice without receiver", routing.Facts{Words: words("", "Rechnung Nr. 4711", "Rechnungsbetrag 12,00 €, zahlbar sofort")}, "FB21-Rechnungseingang", "why-words"},
 		{"invoice to another office", routing.Facts{Words: words("Rechtsamt", "Rechnung Nr. 4711", "Rechnungsbetrag 12,00 €, zahlbar sofort")}, "Klaerung", "why-words-contradict"},
 		{"running text never decides", routing.Facts{Words: words("", "", "Gesamtmiete Wohngeldnummer Mietbescheinigung Haushaltsmitglied")}, "Klaerung", "why-words-weak"},
@@ -114,21 +114,10 @@ func TestEveryReasonOfJudgeStandsInTheCatalogue(t *testing.T) {
 	for c := range codes {
 		have = append(have, c)
 	}
-	for _, c := range []string{"why-no-head", "why-number-against-words", "why-words-head", "why-filed"} {
+	for _, c := range []string{"why-number-against-words", "why-filed"} {
 		if !slices.Contains(have, c) {
 			t.Errorf("%s is missing", c)
 		}
-	}
-}
-
-func TestWithoutAHeadAComplaintGoesToClearing(t *testing.T) {
-	tab := tables()
-	d := tab.Desks["FB60-Umweltbeschwerden"]
-	d.Head = uuid.Nil
-	tab.Desks["FB60-Umweltbeschwerden"] = d
-	got := routing.Judge(routing.Facts{Words: words("Umweltamt", "Beschwerde", "")}, tab)
-	if got.Target.PostkorbName != "Klaerung" || got.Why.Code != "why-no-head" {
-		t.Errorf("%+v", got)
 	}
 }
 

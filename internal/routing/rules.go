@@ -23,15 +23,10 @@ const (
     SELECT p.name, f.place, f.words, f.weight FROM routing_phrase f
     JOIN postkorb p ON p.tenant = f.tenant AND p.id = f.postkorb_id
     WHERE f.tenant = evb_tenant() AND f.version = $1 ORDER BY f.position`
-	sqlHeads = `
-    SELECT p.name FROM routing_head h
-    JOIN postkorb p ON p.tenant = h.tenant AND p.id = h.postkorb_id
-    WHERE h.tenant = evb_tenant() AND h.version = $1 ORDER BY p.name`
 	sqlLockRules     = `SELECT pg_advisory_xact_lock(hashtext('evb.routing_ruleset'), evb_tenant())`
 	sqlInsertRuleSet = `INSERT INTO routing_ruleset (tenant, version, created_at, created_by) VALUES (evb_tenant(), $1, $2, $3)`
 	sqlInsertPhrase  = `
     INSERT INTO routing_phrase (tenant, version, position, postkorb_id, place, words, weight) VALUES (evb_tenant(), $1, $2, $3, $4, $5, $6)`
-	sqlInsertHead = `INSERT INTO routing_head (tenant, version, postkorb_id) VALUES (evb_tenant(), $1, $2)`
 )
 
 // Rules gives the rule set in force; version 0 without phrases when there is
@@ -51,11 +46,7 @@ func Rules(ctx context.Context, q postgres.Querier) (RuleSet, error) {
 	if r.Phrases, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Phrase]); err != nil {
 		return r, fmt.Errorf("phrases: %w", err)
 	}
-	if rows, err = q.Query(ctx, sqlHeads, r.Version); err != nil {
-		return r, fmt.Errorf("heads: %w", err)
-	}
-	r.Heads, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	return r, err
+	return r, nil
 }
 
 // postkoerbe are the names the rules speak of, each once.
@@ -83,8 +74,7 @@ func (s *Service) EnsureRules(ctx context.Context, tx pgx.Tx, a access.Actor, at
 	if err != nil {
 		return 0, err
 	}
-	heads := slices.Sorted(slices.Values(r.Heads))
-	if now.Version > 0 && slices.Equal(now.Phrases, r.Phrases) && slices.Equal(now.Heads, heads) {
+	if now.Version > 0 && slices.Equal(now.Phrases, r.Phrases) {
 		return now.Version, nil
 	}
 	version = now.Version + 1
@@ -105,13 +95,6 @@ func (s *Service) EnsureRules(ctx context.Context, tx pgx.Tx, a access.Actor, at
 			return 0, fmt.Errorf("rule for %s: %w", p.Postkorb, err)
 		}
 		b.Queue(sqlInsertPhrase, version, i+1, k.ID, p.Place, p.Words, p.Weight)
-	}
-	for _, h := range heads {
-		k, err := box(h)
-		if err != nil {
-			return 0, fmt.Errorf("rule for %s: %w", h, err)
-		}
-		b.Queue(sqlInsertHead, version, k.ID)
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return 0, fmt.Errorf("insert rule set: %w", err)

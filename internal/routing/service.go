@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +22,7 @@ import (
 	"evb/internal/job"
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
+	"evb/internal/rules"
 )
 
 // Service routes. Safe for concurrent use.
@@ -42,6 +43,9 @@ func New(db *postgres.DB, log *event.Log, blobs *blob.Service, post *postkorb.Se
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Akten == nil {
+		o.Akten = akte.New(db, log, akte.Options{Now: o.Now})
 	}
 	s := &Service{db: db, log: log, blobs: blobs, post: post, o: o}
 	s.decisions = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -106,19 +110,21 @@ func firstID(t time.Time) uuid.UUID {
 
 const (
 	sqlDecision = `
-    SELECT dokument_id, rule, rule_version, target, why, decided_at FROM routing_decision
+    SELECT dokument_id, rule, rule_version, rule_set, target, why, decided_at FROM routing_decision
     WHERE tenant = evb_tenant() AND dokument_id = $1`
 	sqlInsertDecision = `
-    INSERT INTO routing_decision (tenant, id, dokument_id, rule, rule_version, target, why, decided_at)
-    VALUES (evb_tenant(), $1, $2, $3, $4, $5, $6, $7)`
-	sqlUnitHeads = `SELECT h FROM evb_unit_heads($1, $2) h ORDER BY h LIMIT 1`
+    INSERT INTO routing_decision (tenant, id, dokument_id, rule, rule_version, target, why, decided_at, rule_set)
+    VALUES (evb_tenant(), $1, $2, $3, $4, $5, $6, $7, $8)`
+	sqlUnitHeads = `
+    SELECT u.id, h.id FROM unnest($1::uuid[]) u (id)
+    CROSS JOIN LATERAL (SELECT x FROM evb_unit_heads(u.id, $2) x ORDER BY x LIMIT 1) h (id)`
 )
 
 // DecisionOf gives the decision about a Dokument; ok false when there is none
 // yet. It asks for no rights.
 func DecisionOf(ctx context.Context, q postgres.Querier, dokument uuid.UUID) (d Decision, ok bool, err error) {
 	var target, why []byte
-	err = q.QueryRow(ctx, sqlDecision, dokument).Scan(&d.Dokument, &d.Rule, &d.RuleVersion, &target, &why, &d.DecidedAt)
+	err = q.QueryRow(ctx, sqlDecision, dokument).Scan(&d.Dokument, &d.Rule, &d.RuleVersion, &d.RuleSet, &target, &why, &d.DecidedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Decision{}, false, nil
 	}
@@ -151,21 +157,41 @@ func (s *Service) Route(ctx context.Context, a access.Actor, dokument uuid.UUID)
 			return Decision{}, err
 		}
 	}
-	var facts Facts
-	var tables Tables
+	var d Decision
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		if facts, err = s.facts(ctx, q, in, text); err != nil {
+		patterns, err := akte.Patterns(ctx, q)
+		if err != nil {
 			return err
 		}
-		tables, err = s.tables(ctx, q, facts)
-		return err
+		g, err := gather(in, text, patterns)
+		if err != nil {
+			return err
+		}
+		numbers, err := akte.ResolveAll(ctx, q, patterns, g.written())
+		if err != nil {
+			return err
+		}
+		f := g.facts(numbers)
+		t, err := s.tables(ctx, q, f.units())
+		if err != nil {
+			return err
+		}
+		d = s.judge(ctx, f, t, g.doc)
+		return nil
 	})
 	if err != nil {
 		return Decision{}, err
 	}
-	d := Judge(facts, tables)
 	d.Dokument = dokument
 	return s.write(ctx, a, d)
+}
+
+// judge asks the rule sets where there are any.
+func (s *Service) judge(ctx context.Context, f Facts, t Tables, doc rules.Document) Decision {
+	if s.o.Rules == nil {
+		return Judge(f, t)
+	}
+	return JudgeByRules(ctx, s.o.Rules.Language(), f, t, doc)
 }
 
 // write is the one transaction: delivery, decision, fact. A crash before its
@@ -181,7 +207,10 @@ func (s *Service) write(ctx context.Context, a access.Actor, d Decision) (Decisi
 		}
 		if now.VorgangID != nil && d.Target.Vorgang == uuid.Nil {
 			// Somebody filed it while we were reading.
-			out.Rule, out.Target, out.Why = RuleFiled, Target{Vorgang: *now.VorgangID}, why("why-filed")
+			out.Rule, out.RuleSet, out.Target, out.Why = RuleFiled, "", Target{Vorgang: *now.VorgangID}, why("why-filed")
+		}
+		if out, err = s.carryOut(ctx, tx, a, out); err != nil {
+			return err
 		}
 		if out.Target.Postkorb != uuid.Nil {
 			if out.Target.Item, err = s.post.Deliver(ctx, tx, a, out.DecidedAt, postkorb.Delivery{
@@ -202,13 +231,18 @@ func (s *Service) write(ctx context.Context, a access.Actor, d Decision) (Decisi
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, sqlInsertDecision, id, d.Dokument, out.Rule, out.RuleVersion, string(target), string(reason), out.DecidedAt); err != nil {
+		if _, err := tx.Exec(ctx, sqlInsertDecision, id, d.Dokument, out.Rule, out.RuleVersion, string(target), string(reason), out.DecidedAt, out.RuleSet); err != nil {
 			return err
 		}
-		details := map[string]any{"rule": out.Rule, "rule_version": out.RuleVersion, "why": out.Why.Code}
-		if out.Target.Postkorb != uuid.Nil {
+		details := map[string]any{"rule": out.Rule, "rule_version": out.RuleVersion, "rule_set": out.RuleSet, "why": out.Why.Code}
+		switch {
+		case out.Target.Postkorb != uuid.Nil:
 			details["postkorb_id"], details["item_id"] = out.Target.Postkorb, out.Target.Item
-		} else {
+		case out.Target.Circulation != uuid.Nil:
+			details["circulation_id"] = out.Target.Circulation
+		case out.Target.Process != uuid.Nil:
+			details["process_instance_id"] = out.Target.Process
+		default:
 			details["vorgang_id"] = out.Target.Vorgang
 		}
 		return s.log.Append(ctx, tx, a, out.DecidedAt, event.Fact{Kind: DokumentRouted, Record: d.Dokument, Details: details})
@@ -223,7 +257,11 @@ func (s *Service) write(ctx context.Context, a access.Actor, d Decision) (Decisi
 		return out, err
 	}
 	if err == nil {
-		s.decisions.WithLabelValues(out.Rule).Inc()
+		label := out.Rule
+		if out.RuleSet != "" && strings.HasPrefix(label, out.RuleSet+"/") {
+			label = "rule-set" // names of rules are many
+		}
+		s.decisions.WithLabelValues(label).Inc()
 	}
 	return out, err
 }
@@ -272,70 +310,6 @@ func (s *Service) content(ctx context.Context, a access.Actor, id uuid.UUID) (st
 	return string(b), nil
 }
 
-// facts asks the register about every number and folds the words.
-func (s *Service) facts(ctx context.Context, q postgres.Querier, in input, text string) (Facts, error) {
-	d := in.dokument
-	f := Facts{}
-	if d.VorgangID != nil {
-		f.Vorgang = *d.VorgangID
-		return f, nil
-	}
-	if d.Extraction == akte.ExtractionFailed {
-		f.Failed = d.ExtractionReason
-	}
-	patterns, err := akte.Patterns(ctx, q)
-	if err != nil {
-		return f, err
-	}
-	if d.Given != "" {
-		n, err := akte.ResolveWith(ctx, q, patterns, d.Given)
-		if err != nil {
-			return f, err
-		}
-		f.Index = &n
-	}
-	for _, code := range barcodes(d.Data) {
-		n, err := akte.ResolveWith(ctx, q, patterns, code)
-		if err != nil {
-			return f, err
-		}
-		if n.State != akte.Malformed { // any other code is content
-			f.Barcodes = append(f.Barcodes, n)
-		}
-	}
-	facts, err := parseFacts(in.text.Facts)
-	if err != nil {
-		return f, fmt.Errorf("facts of text: %w", err)
-	}
-	var found []akte.Found
-	found, f.Broken, f.Foreign = numbersOf(text, facts, patterns)
-	seen := map[string]Standing{}
-	for _, x := range found {
-		standing := facts.standing(x.Written, x.Offset)
-		if before, ok := seen[x.Aktenzeichen]; ok && before >= standing {
-			continue
-		}
-		seen[x.Aktenzeichen] = standing
-		written := x.Aktenzeichen
-		if x.Vorgang != "" {
-			written = x.Vorgang
-		}
-		n, err := akte.ResolveWith(ctx, q, patterns, written)
-		if err != nil {
-			return f, err
-		}
-		f.Numbers = append(f.Numbers, TextNumber{Number: n, Standing: standing})
-		if len(f.Numbers) >= maxNumbers {
-			break
-		}
-	}
-	f.Words = wordsOf(text, facts, given(d)...)
-	return f, nil
-}
-
-// maxNumbers bounds the questions to the register for one Dokument.
-const maxNumbers = 200
-
 // given are document type and form code as they came with the Dokument, not as
 // recognised from the same words that count elsewhere.
 func given(d akte.Dokument) []string {
@@ -370,63 +344,4 @@ func barcodes(data json.RawMessage) []string {
 		return []string{d.Barcode}
 	}
 	return nil
-}
-
-// tables reads the rules and the Postkörbe they and the numbers may lead to.
-func (s *Service) tables(ctx context.Context, q postgres.Querier, f Facts) (t Tables, err error) {
-	if t.Rules, err = Rules(ctx, q); err != nil {
-		return t, err
-	}
-	central, err := postkorb.CentralClearing(ctx, q)
-	if err != nil {
-		return t, fmt.Errorf("central clearing: %w", err)
-	}
-	t.Clearing = Desk{ID: central.ID, Name: central.Name}
-	t.Desks, t.OfUnit = map[string]Desk{}, map[uuid.UUID]Desk{}
-	// A Postkorb that was closed since the rules were written is none of them:
-	// its letters go to clearing, those of the others where they belong.
-	desks, err := postkorb.ByNames(ctx, q, t.Rules.postkoerbe())
-	if err != nil {
-		return t, err
-	}
-	for _, k := range desks {
-		d := Desk{ID: k.ID, Name: k.Name}
-		if k.UnitID != nil {
-			d.Unit = *k.UnitID
-		}
-		if d.Unit != uuid.Nil && slices.Contains(t.Rules.Heads, d.Name) {
-			err := q.QueryRow(ctx, sqlUnitHeads, d.Unit, s.now()).Scan(&d.Head)
-			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-				return t, fmt.Errorf("head of a unit: %w", err)
-			}
-		}
-		t.Desks[d.Name] = d
-	}
-	units := map[uuid.UUID]bool{}
-	for _, n := range f.Barcodes {
-		units[n.UnitID] = true
-	}
-	for _, n := range f.Numbers {
-		units[n.Number.UnitID] = true
-	}
-	for _, b := range f.Broken {
-		units[b.Unit] = true
-	}
-	if f.Index != nil {
-		units[f.Index.UnitID] = true
-	}
-	for unit := range units {
-		if unit == uuid.Nil {
-			continue
-		}
-		k, err := postkorb.OfUnit(ctx, q, unit)
-		if fault.Is(err, "postkorb-unknown") {
-			continue // Judge says so
-		}
-		if err != nil {
-			return t, err
-		}
-		t.OfUnit[unit] = Desk{ID: k.ID, Name: k.Name, Unit: unit}
-	}
-	return t, nil
 }
