@@ -41,11 +41,12 @@ internal/access       internal/fault
 internal/localstack/pg internal/wholefile
 internal/localstack/s3d internal/wholefile storage/s3
 internal/postgres     internal/access internal/fault migrations
+internal/calendar     internal/fault internal/postgres
 internal/job          internal/access internal/fault internal/postgres
 internal/event        internal/access internal/fault internal/job internal/postgres
 internal/media/batchindex
 internal/media        internal/media/batchindex
-internal/org          internal/access internal/event internal/fault internal/postgres
+internal/org          internal/access internal/calendar internal/event internal/fault internal/postgres
 internal/blob         internal/access internal/event internal/failpoint internal/fault internal/group internal/job internal/postgres signature/digest storage storage/layout
 internal/idempotency  internal/access internal/fault internal/job internal/postgres
 internal/akte         internal/access internal/event internal/fault internal/idempotency internal/postgres
@@ -84,6 +85,7 @@ var home = map[string][]string{
 	"github.com/riverqueue/river":   {"internal/job"},
 	"github.com/versity/versitygw":  {"internal/localstack/s3d"},
 	"github.com/spf13/cobra":        {"cmd/"},
+	"github.com/rickar/cal/":        {"internal/calendar"},
 }
 
 // help says that a package helps tests: its name ends in test. Such packages

@@ -6,10 +6,12 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
+	"evb/internal/calendar"
 	"evb/internal/fault"
 	"evb/internal/postgres"
 )
@@ -20,12 +22,13 @@ type NewTenant struct {
 	Name  string   // for people
 	Hosts []string // host names by which a login picks it
 	Zone  string   // IANA name; empty: Europe/Berlin
+	Land  string   // whose public holidays count, as in ISO 3166-2:DE; empty: NW
 }
 
 const (
 	sqlCreateTenant = `
-    INSERT INTO tenant (id, slug, name, hosts, zone)
-    VALUES ($1, $2, $3, $4, coalesce(nullif($5, ''), 'Europe/Berlin'))`
+    INSERT INTO tenant (id, slug, name, hosts, zone, settings)
+    VALUES ($1, $2, $3, $4, coalesce(nullif($5, ''), 'Europe/Berlin'), jsonb_strip_nulls(jsonb_build_object('land', nullif($6, ''))))`
 	sqlCreateSystemUser = `
     INSERT INTO app_user (tenant, id, login, display_name, kind) VALUES (evb_tenant(), $1, 'system', 'System', 'service')
     ON CONFLICT DO NOTHING`
@@ -38,6 +41,9 @@ const (
 // slug. It has no actor: only the local administrator of the installation
 // calls it, before anybody can log in. A crash leaves all of it or nothing.
 func (s *Service) CreateTenant(ctx context.Context, n NewTenant) (access.Tenant, error) {
+	if _, err := calendar.New(n.Land, time.UTC); err != nil {
+		return 0, err
+	}
 	for {
 		all, err := s.db.Tenants(ctx)
 		if err != nil {
@@ -55,7 +61,7 @@ func (s *Service) CreateTenant(ctx context.Context, n NewTenant) (access.Tenant,
 			if hosts == nil {
 				hosts = []string{}
 			}
-			if _, err := tx.Exec(ctx, sqlCreateTenant, next, n.Slug, n.Name, hosts, n.Zone); err != nil {
+			if _, err := tx.Exec(ctx, sqlCreateTenant, next, n.Slug, n.Name, hosts, n.Zone, n.Land); err != nil {
 				return err
 			}
 			return ownRows(ctx, tx)

@@ -49,6 +49,7 @@ type Tenant struct {
 	Name  string   `yaml:"name"`
 	Hosts []string `yaml:"hosts"` // host names by which a login picks it
 	Zone  string   `yaml:"zone"`  // empty: Europe/Berlin
+	Land  string   `yaml:"land"`  // whose public holidays count: BW, BY ... TH; empty: NW
 }
 
 // Clearing is the Postkorb for what nobody could assign; every tenant needs one.
@@ -244,7 +245,7 @@ type Services struct {
 // tenant comes first, all else is one transaction: a crash leaves all of it or
 // nothing. It has no actor, as only the local administrator calls it.
 func Apply(ctx context.Context, s Services, o Organisation) (access.Actor, error) {
-	tenant, err := s.Org.CreateTenant(ctx, org.NewTenant{Slug: o.Tenant.Slug, Name: o.Tenant.Name, Hosts: o.Tenant.Hosts, Zone: o.Tenant.Zone})
+	tenant, err := s.Org.CreateTenant(ctx, org.NewTenant{Slug: o.Tenant.Slug, Name: o.Tenant.Name, Hosts: o.Tenant.Hosts, Zone: o.Tenant.Zone, Land: o.Tenant.Land})
 	if err != nil {
 		return access.Actor{}, fmt.Errorf("tenant %s: %w", o.Tenant.Slug, err)
 	}
