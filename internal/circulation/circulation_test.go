@@ -2,6 +2,7 @@ package circulation_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"testing"
 	"time"
@@ -13,13 +14,23 @@ import (
 	"evb/internal/akte"
 	"evb/internal/akte/aktetest"
 	"evb/internal/circulation"
-	"evb/internal/event"
 	"evb/internal/fault"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+// A run of the tests walks few random routes, the same ones each time; EVB_PROVE
+// walks many.
+func TestMain(m *testing.M) {
+	if os.Getenv("EVB_PROVE") == "" {
+		for name, value := range map[string]string{"rapid.checks": "12", "rapid.seed": "61"} {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // office is the town with Postkörbe for both units and a clearing.
 type office struct {
@@ -28,6 +39,7 @@ type office struct {
 	s                *circulation.Service
 	post             *postkorb.Service
 	bau, wohn, clear uuid.UUID
+	home             uuid.UUID // Vorgang of what is filed
 	told             []circulation.Completed
 }
 
@@ -72,8 +84,9 @@ func newOffice(t testing.TB) *office {
 func (w *office) filed(subject string) uuid.UUID {
 	w.t.Helper()
 	d := w.Dokument(w.t, subject)
-	_, err := w.Akten.File(w.t.Context(), w.System(), d.ID, akte.FileRequest{Aktenzeichen: aktetest.NumberBau})
+	f, err := w.Akten.File(w.t.Context(), w.System(), d.ID, akte.FileRequest{Aktenzeichen: aktetest.NumberBau, VorgangID: w.home})
 	w.ok(err)
+	w.home = *f.VorgangID
 	return d.ID
 }
 
@@ -133,8 +146,6 @@ func statuses(c circulation.Circulation) map[int]circulation.Status {
 	}
 	return out
 }
-
-var _ event.Kind
 
 func TestASerialParallelAndMixedRouteIsWalkedInOrder(t *testing.T) {
 	w := newOffice(t)

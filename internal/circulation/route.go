@@ -60,8 +60,8 @@ func (s *Service) advance(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 	case r.instance != nil && r.ended == nil:
 		next = future
 	case len(current) > 0:
-		for _, t := range future { // one that joined a group at work
-			if t.group != 0 && !t.voided && slices.ContainsFunc(current, func(c *step) bool { return c.group == t.group }) {
+		for _, t := range future { // one that joins a group at its first work
+			if t.group != 0 && !t.voided && slices.ContainsFunc(current, func(c *step) bool { return c.group == t.group && !c.voided && !c.returned }) {
 				next = append(next, t)
 			}
 		}

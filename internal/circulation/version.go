@@ -24,7 +24,7 @@ const (
 	// version.
 	sqlTouched = `
     SELECT c.id FROM circulation c
-    WHERE c.tenant = evb_tenant() AND c.state <> 'recalled' AND c.record_id IN ($1, (SELECT o.parent_id FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1))
+    WHERE c.tenant = evb_tenant() AND c.record_id IN ($1, (SELECT o.parent_id FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1))
     ORDER BY c.id FOR NO KEY UPDATE`
 	sqlStanding = `
     SELECT s.circulation_id, s.number, x.id, x.version_id, x.actor_id, v.number
@@ -52,8 +52,8 @@ type verdict struct {
 // refused void in the transaction of the new version, so that no agreement ever
 // shows on a version it was not given to. Its stations become current again,
 // all at once; a final sign-off waits for the others. A circulation that had
-// ended runs again. Every running circulation of the Dokument, and of its
-// Vorgang, gets a new row version.
+// ended runs again; a recalled one only shows what has become void. Every running
+// circulation of the Dokument, and of its Vorgang, gets a new row version.
 func (s *Service) VersionAdded(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument, version uuid.UUID, number int) error {
 	rows, err := tx.Query(ctx, sqlTouched, dokument)
 	if err != nil {
@@ -111,6 +111,12 @@ func (s *Service) void(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	if err := s.execute(ctx, tx, a, at, list...); err != nil {
 		return err
 	}
+	if err := s.log.Append(ctx, tx, a, at, facts...); err != nil {
+		return err
+	}
+	if r.state == Recalled {
+		return s.touch(ctx, tx, r)
+	}
 	if _, err := tx.Exec(ctx, sqlReopen, ids); err != nil {
 		return fmt.Errorf("reopen steps: %w", err)
 	}
@@ -120,9 +126,6 @@ func (s *Service) void(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 		if t.kind != FinalSign {
 			again = append(again, t)
 		}
-	}
-	if err := s.log.Append(ctx, tx, a, at, facts...); err != nil {
-		return err
 	}
 	if err := s.set(ctx, tx, r, Running, at); err != nil {
 		return err
