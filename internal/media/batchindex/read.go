@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	batchIDForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+	batchIDForm = regexp.MustCompile(`^[\p{L}\p{N}](?:[\p{L}\p{M}\p{N} ._+()-]{0,98}[\p{L}\p{M}\p{N}._+()-])?$`)
 	digestForm  = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
 )
 

@@ -38,6 +38,7 @@ func TestMistakesOfAnIndexAreNamed(t *testing.T) {
 		"file twice":        {text: head + "B;1;a.pdf;1;;;;;\nB;2;A.PDF;1;;;;;\n", want: "index-duplicate"},
 		"number twice":      {text: head + "B;1;a.pdf;1;;;;;\nB;1;b.pdf;1;;;;;\n", want: "index-duplicate"},
 		"two batches":       {text: head + "B;1;a.pdf;1;;;;;\nC;2;b.pdf;1;;;;;\n", want: "index-batch"},
+		"batch id, dots":    {text: head + "a..b;1;a.pdf;1;;;;;\n", want: "index-batch"},
 		"batch id":          {text: head + "a/b;1;a.pdf;1;;;;;\n", want: "index-batch"},
 		"another column":    {text: "Stapel;Dokument;Datei;Seiten;Farbe\nB;1;a.pdf;1;rot\n", want: "index-columns"},
 		"no column for it":  {text: "Stapel;Dokument;Seiten\nB;1;1\n", want: "index-columns"},
@@ -98,6 +99,18 @@ func TestFormsOfASoundIndex(t *testing.T) {
 		if x.BatchID != "B" || d.File != "müll.pdf" || d.Type != "Übel" || d.Pages != 1 || d.Received.Format("2006-01-02") != "2024-06-27" {
 			t.Errorf("%s: %+v", name, d)
 		}
+	}
+}
+
+func TestABatchIdIsWhatAScanCentreWrites(t *testing.T) {
+	for _, id := range []string{"B", "dev-a", "Stapel Süd-Öst 1", "2026-11-25_(2)", "Ñ", strings.Repeat("ä", 100)} {
+		x, err := batchindex.ReadCSV(strings.NewReader(head + id + ";1;a.pdf;1;;;;;\n"))
+		if err != nil || x.BatchID != id {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	if _, err := batchindex.ReadCSV(strings.NewReader(head + strings.Repeat("ä", 101) + ";1;a.pdf;1;;;;;\n")); err == nil {
+		t.Error("an id of 101 letters is taken")
 	}
 }
 

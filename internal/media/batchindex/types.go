@@ -104,7 +104,8 @@ func (es Errors) Unwrap() []error {
 
 // Index is what the scan centre announces.
 type Index struct {
-	// BatchID is the id of the batch: letters, digits, dot, dash, underscore.
+	// BatchID is the id of the batch: letters, digits, and between them
+	// . _ - + ( ) and blanks.
 	BatchID string
 	// Stream is true when the batch is one file with separator sheets.
 	Stream bool
