@@ -279,7 +279,8 @@ func (a *App) newPreservation() (*preservation.Service, error) {
 	}
 	o := preservation.Options{
 		Now: a.o.Now, Log: a.log, Registerer: a.o.Registry, Revocation: p.revocation(), Grace: cfg.Grace, OCSPInside: a.o.Config.TSA.TRESOR,
-		Algorithm: alg, Policy: policy, RenewBefore: cfg.RenewBefore, Period: cfg.Period, MaxLeaves: cfg.MaxDocuments, PackInterval: cfg.PackInterval,
+		Agreements: circulation.SignedUnder,
+		Algorithm:  alg, Policy: policy, RenewBefore: cfg.RenewBefore, Period: cfg.Period, MaxLeaves: cfg.MaxDocuments, PackInterval: cfg.PackInterval,
 	}
 	if len(p.TSA) > 0 {
 		o.TSA = p.client()

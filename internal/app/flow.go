@@ -2,6 +2,7 @@ package app
 
 import (
 	"evb/internal/akte"
+	"evb/internal/circulation"
 	"evb/internal/event"
 	"evb/internal/extract"
 	"evb/internal/preservation"
@@ -28,5 +29,8 @@ var flow = event.Flow{
 	akte.DokumentMoved:            {preservation.Collect},
 	akte.VorgangClosed:            {preservation.Collect},
 	akte.AkteClosed:               {preservation.Collect},
+	circulation.StepAgreed:        {preservation.Collect},
+	circulation.FinalSigned:       {preservation.Collect},
+	circulation.AgreementUpheld:   {preservation.Collect},
 	preservation.SealClosed:       {preservation.Stamp},
 }

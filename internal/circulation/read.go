@@ -10,6 +10,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/fault"
 	"evb/internal/postgres"
+	"evb/internal/preservation"
 )
 
 const (
@@ -85,6 +86,24 @@ func (s *Service) Of(ctx context.Context, a access.Actor, record uuid.UUID) (out
 		return err
 	})
 	return out, err
+}
+
+const sqlSigned = `
+    SELECT x.id, x.version_id, s.circulation_id, s.number, s.kind, x.outcome, x.actor_id, coalesce(x.on_behalf_of, '00000000-0000-0000-0000-000000000000'), x.occurred_at
+    FROM dokument_version v
+    JOIN circulation_step_execution x ON x.tenant = v.tenant AND x.version_id = v.id AND x.outcome IN ('agreed', 'upheld')
+    JOIN circulation_step s ON s.tenant = x.tenant AND s.id = x.step_id
+    WHERE v.tenant = evb_tenant() AND v.dokument_id = $1 ORDER BY x.occurred_at, x.id`
+
+// SignedUnder is for preservation.Options.Agreements: every agreement that was
+// ever given to a version of a Dokument, in its order.
+func SignedUnder(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]preservation.Agreement, error) {
+	rows, err := q.Query(ctx, sqlSigned, dokument)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[preservation.Agreement])
+	return out, wrap(err)
 }
 
 func one(ctx context.Context, q postgres.Querier, sql string, args ...any) (Circulation, error) {

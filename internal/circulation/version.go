@@ -24,7 +24,11 @@ const (
 	// version.
 	sqlTouched = `
     SELECT c.id FROM circulation c
-    WHERE c.tenant = evb_tenant() AND c.record_id IN ($1, (SELECT o.parent_id FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1))
+    WHERE c.tenant = evb_tenant() AND (c.record_id IN ($1, (SELECT o.parent_id FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1))
+        OR c.id IN (SELECT s.circulation_id FROM dokument_version v
+            JOIN circulation_step_execution x ON x.tenant = v.tenant AND x.version_id = v.id
+            JOIN circulation_step s ON s.tenant = x.tenant AND s.id = x.step_id
+            WHERE v.tenant = evb_tenant() AND v.dokument_id = $1))
     ORDER BY c.id FOR NO KEY UPDATE`
 	sqlStanding = `
     SELECT s.circulation_id, s.number, x.id, x.version_id, x.actor_id, v.number

@@ -208,6 +208,15 @@ func (s *Service) missing(ctx context.Context, q postgres.Querier, st dokumentSt
 		return want, complete, nil
 	}
 	more, err := missingState(st, d, versions[len(versions)-1], have, want)
+	if err != nil || s.o.Agreements == nil {
+		return append(want, more...), complete, err
+	}
+	want = append(want, more...)
+	signed, err := s.o.Agreements(ctx, q, d.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	more, err = missingAgreements(signed, versions, have, want)
 	return append(want, more...), complete, err
 }
 

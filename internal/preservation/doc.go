@@ -14,6 +14,7 @@
 //	text      recognised text of a Version
 //	filed     the Dokument came into a Vorgang, or into another one
 //	closed    its Vorgang was closed
+//	co_sign   somebody has signed a Version (Options.Agreements)
 //	log_head  the head of an event stream (no Dokument)
 //
 // # Life of a seal

@@ -52,6 +52,9 @@ type Options struct {
 	Algorithm digest.Algorithm
 	// Policy is the list of suitable algorithms; nil: digest.DefaultPolicy.
 	Policy *digest.Policy
+	// Agreements gives what people have signed under the versions of a Dokument;
+	// each is sealed with its version. nil: nobody signs.
+	Agreements func(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]Agreement, error)
 	// RenewBefore is the lead time of renewals; 0: 180 days.
 	RenewBefore time.Duration
 	// Period is how long archive versions are collected before a tree closes;

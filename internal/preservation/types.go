@@ -21,8 +21,7 @@ const (
 // Cause says why an archive version was made.
 type Cause string
 
-// The causes. Validation, CoSign and Annotation are made by later parts of the
-// program.
+// The causes. Validation and Annotation are made by later parts of the program.
 const (
 	CauseIntake     Cause = "intake"
 	CauseText       Cause = "text"
