@@ -231,7 +231,7 @@ func letters(t *testing.T, n int) []string {
 	return pages[:n]
 }
 
-var clientID = regexp.MustCompile(`"client_id":"([^"]+)"`)
+var nodeName = regexp.MustCompile(`"msg":"worker begins".*"node":"([^"]+)"`)
 
 // An installation of several processes with parts of other makers does what
 // `evb up` does, goes on when one of them is killed, and waits out an object
@@ -296,9 +296,9 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	}
 
 	// Letters come in; the first worker is killed while it reads one.
-	name := clientID.FindSubmatch(first.lastWords())
+	name := nodeName.FindSubmatch(first.lastWords())
 	if name == nil {
-		t.Fatalf("no client_id in %s", first.lastWords())
+		t.Fatalf("no node in %s", first.lastWords())
 	}
 	var ids []string
 	for n, file := range letters(t, 8) {

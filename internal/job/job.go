@@ -147,7 +147,7 @@ func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Clie
 	}
 	cfg := &river.Config{
 		ID:                          o.Node,
-		Logger:                      c.log,
+		Logger:                      slog.New(complaints{c.log.Handler()}),
 		FetchPollInterval:           o.Poll,
 		FetchCooldown:               20 * time.Millisecond,
 		CompletedJobRetentionPeriod: 10 * time.Minute,
@@ -166,6 +166,22 @@ func New(db *postgres.DB, log *slog.Logger, defs []Definition, o Options) (*Clie
 	var err error
 	c.river, err = river.NewClient(riverpgxv5.New(db.Pool()), cfg)
 	return c, err
+}
+
+// complaints passes what the queue itself complains about; it tells every few
+// seconds of nothing, too.
+type complaints struct{ slog.Handler }
+
+func (h complaints) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+func (h complaints) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return complaints{h.Handler.WithAttrs(attrs)}
+}
+
+func (h complaints) WithGroup(name string) slog.Handler {
+	return complaints{h.Handler.WithGroup(name)}
 }
 
 // Enqueue adds jobs in the caller's transaction: they exist exactly when what

@@ -33,6 +33,7 @@ func (c *Client) Run(ctx context.Context) error {
 		_ = sign.Close(ctx)
 		return fmt.Errorf("start queue: %w", err)
 	}
+	c.log.InfoContext(ctx, "worker begins", "node", c.node)
 	// The sign stays until the last job has ended.
 	living, die := context.WithCancel(context.WithoutCancel(ctx))
 	died := make(chan struct{})
