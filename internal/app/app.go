@@ -35,6 +35,7 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
+	"evb/internal/process"
 	"evb/internal/routing"
 	"evb/internal/rules"
 	"evb/internal/scan"
@@ -86,6 +87,7 @@ type App struct {
 	akten        *akte.Service
 	postkoerbe   *postkorb.Service
 	circulations *circulation.Service
+	processes    *process.Service
 	lists        *lists.Service
 	blobs        *blob.Service
 	intake       *intake.Service
@@ -221,7 +223,13 @@ func (a *App) services() error {
 			return a.circulations.Step(ctx, tx, actor, at, act)
 		},
 	})
-	a.circulations = circulation.New(a.db, a.facts, a.akten, a.postkoerbe, circulation.Options{Now: now, Log: log})
+	a.circulations = circulation.New(a.db, a.facts, a.akten, a.postkoerbe, circulation.Options{
+		Now: now, Log: log,
+		Completed: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, c circulation.Completed) error {
+			return a.processes.Completed(ctx, tx, actor, at, c)
+		},
+	})
+	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions()})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
 	var disposal storage.Store
 	if a.o.Places.HasDisposal {
@@ -343,7 +351,7 @@ func (a *App) search(ctx context.Context) error {
 // queue collects the jobs of all packages. A process that works none of them
 // still has to know them to enqueue.
 func (a *App) queue() error {
-	defs := slices.Concat(a.blobs.Jobs(), a.intake.Jobs(), a.scan.Jobs(), a.extract.Jobs(), a.routing.Jobs(), a.preservation.Jobs(), a.ownJobs())
+	defs := slices.Concat(a.blobs.Jobs(), a.intake.Jobs(), a.scan.Jobs(), a.extract.Jobs(), a.routing.Jobs(), a.preservation.Jobs(), a.processes.Jobs(), a.ownJobs())
 	c := a.o.Config.Work
 	sizes := map[job.Queue]int{
 		job.Interactive: c.Concurrency.Interactive, job.Intake: c.Concurrency.Intake, job.Bulk: c.Concurrency.Bulk,
@@ -359,6 +367,7 @@ func (a *App) queue() error {
 		return err
 	}
 	a.facts.Attach(a.jobs)
+	a.processes.Attach(a.jobs)
 	return a.o.Registry.Register(depths{a.jobs})
 }
 

@@ -6,6 +6,7 @@ import (
 	"evb/internal/event"
 	"evb/internal/extract"
 	"evb/internal/preservation"
+	"evb/internal/process"
 	"evb/internal/routing"
 	"evb/internal/scan"
 )
@@ -22,11 +23,12 @@ var flow = event.Flow{
 	akte.DokumentVersionAdded: {extract.Text},
 	extract.VersionHard:       {extract.TextHard},
 
-	akte.DokumentExtracted:        {routing.Decide, preservation.Collect},
-	akte.DokumentExtractionFailed: {routing.Decide, preservation.Collect},
+	akte.DokumentExtracted:        {routing.Decide, preservation.Collect, process.JobArrived},
+	akte.DokumentExtractionFailed: {routing.Decide, preservation.Collect, process.JobArrived},
 	routing.DokumentRouted:        {preservation.Collect},
-	akte.DokumentFiled:            {preservation.Collect},
-	akte.DokumentMoved:            {preservation.Collect},
+	akte.DokumentFiled:            {preservation.Collect, process.JobArrived},
+	akte.DokumentMoved:            {preservation.Collect, process.JobArrived},
+	akte.DokumentChanged:          {process.JobArrived},
 	akte.VorgangClosed:            {preservation.Collect},
 	akte.AkteClosed:               {preservation.Collect},
 	circulation.StepAgreed:        {preservation.Collect},

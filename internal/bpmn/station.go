@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Actions are the built-in actions of a service task: create a letter from a
-// template, seal the Vorgang's Dokumente, close the Vorgang.
-var Actions = []string{"create-letter", "seal", "close"}
+// Actions are the built-in actions of a service task: seal what is not sealed
+// yet, close the Vorgang.
+var Actions = []string{"seal", "close"}
 
 // station reads who does a step: evb attributes or element first, else what
 // Camunda, Zeebe, Activiti and Flowable write, else the performers of the

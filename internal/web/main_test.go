@@ -33,6 +33,7 @@ import (
 	"evb/internal/media/mediatest"
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
+	"evb/internal/process"
 	"evb/internal/scan"
 	"evb/internal/web"
 	"evb/internal/worldtest"
@@ -53,6 +54,8 @@ type world struct {
 	tokens  map[string]string
 	upload  string // folder of unfinished batches
 	doc     *document
+
+	processes *process.Service
 }
 
 func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
@@ -70,10 +73,13 @@ func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 	w.post = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now, Step: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, act postkorb.StepAct) error {
 		return w.routes.Step(ctx, tx, a, at, act)
 	}})
-	w.routes = circulation.New(w.DB, w.Log, w.Akten, w.post, circulation.Options{Now: w.Now})
+	w.routes = circulation.New(w.DB, w.Log, w.Akten, w.post, circulation.Options{Now: w.Now, Completed: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, c circulation.Completed) error {
+		return w.processes.Completed(ctx, tx, a, at, c)
+	}})
+	w.processes = process.New(w.DB, w.Log, w.Akten, w.routes, process.Options{Now: w.Now})
 	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
-		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
+		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Processes: w.processes, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
 		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),

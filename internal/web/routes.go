@@ -13,6 +13,7 @@ import (
 	"evb/internal/indexing"
 	"evb/internal/intake"
 	"evb/internal/org"
+	"evb/internal/process"
 	"evb/internal/scan"
 	"evb/internal/web/problem"
 )
@@ -113,6 +114,21 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/circulations/{id}/uphold", ID: "upholdAgreements", DE: "Mitzeichnungen über eine neue Version aufrechterhalten, mit Begründung", EN: "Uphold agreements over a new version, with a reason", Handle: changed(s.upholdAgreements, circulationAnswer), In: upholdBody{}, Out: circulationView{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/units/{unit}/circulation-settings", ID: "circulationSettings", DE: "Was eine Einheit zu Laufwegen festlegt", EN: "What a unit decides about circulations", Handle: s.getCirculationSettings, Out: circulationSettingsView{}},
 		{Method: "PUT", Path: v1 + "/units/{unit}/circulation-settings", ID: "setCirculationSettings", DE: "Festlegen, was für Laufwege gilt", EN: "Decide about circulations", Handle: s.putCirculationSettings, In: circulationSettings{}, Out: circulationSettingsView{}, IfMatch: true},
+		// Processes
+		{Method: "POST", Path: v1 + "/processes", ID: "createProcess", DE: "BPMN-Datei hinterlegen (Rumpf oder Formularteil file)", EN: "Store a BPMN file (body, or the part file of a form)", Handle: s.postProcess, Class: upload, InType: "application/xml", Out: definitionView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/processes", ID: "processes", DE: "Prozessmodelle", EN: "Process definitions", Handle: s.getProcesses, Query: paged, Out: list[definitionView]{}},
+		{Method: "GET", Path: v1 + "/processes/{id}", ID: "process", DE: "Ein Prozessmodell", EN: "One process definition", Handle: one(s.p.Processes.Definition, definitionAnswer), Out: definitionView{}},
+		{Method: "GET", Path: v1 + "/processes/{id}/file", ID: "processFile", DE: "Die BPMN-Datei, wie sie kam", EN: "The BPMN file as it came", Handle: s.getProcessFile, Class: download, OutType: "application/xml"},
+		{Method: "POST", Path: v1 + "/processes/{id}/activate", ID: "activateProcess", DE: "Prozess aktivieren: Stellen und Bedingungen", EN: "Activate a process: stations and conditions", Handle: s.activateProcess, In: activationBody{}, Out: definitionView{}},
+		{Method: "GET", Path: v1 + "/processes/{id}/instances", ID: "processInstances", DE: "Läufe eines Prozesses", EN: "Instances of a process", Handle: s.getInstances, Query: with("state"), Out: list[process.Instance]{}},
+		{Method: "POST", Path: v1 + "/processes/{id}/instances", ID: "startProcess", DE: "Prozess für einen Vorgang beginnen", EN: "Start a process for a Vorgang", Handle: s.postInstance, In: instanceBody{}, Out: process.Instance{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "POST", Path: v1 + "/processes/{id}/migrate", ID: "migrateInstances", DE: "Alle Läufe auf eine andere Version bringen", EN: "Move all instances to another version", Handle: s.migrateInstances, Class: upload, In: bulkBody{}, Out: process.MigrationReport{}},
+		{Method: "GET", Path: v1 + "/vorgaenge/{id}/process-instances", ID: "vorgangInstances", DE: "Prozesse eines Vorgangs", EN: "Processes of a Vorgang", Handle: s.getVorgangInstances, Out: list[process.Instance]{}},
+		{Method: "GET", Path: v1 + "/process-instances/{id}", ID: "instance", DE: "Ein Lauf: wo er steht und was geschah", EN: "One instance: where it stands and what was done", Handle: one(s.p.Processes.Instance, instanceAnswer), Out: process.Instance{}},
+		{Method: "POST", Path: v1 + "/process-instances/{id}/retry", ID: "retryInstance", DE: "Fehlgeschlagene Schritte erneut versuchen", EN: "Try failed steps again", Handle: changed(s.retryInstance, instanceAnswer), In: retryBody{}, Out: process.Instance{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/process-instances/{id}/messages", ID: "postMessage", DE: "Nachricht an einen wartenden Lauf", EN: "A message to a waiting instance", Handle: s.postMessage, In: messageBody{}, Out: process.Instance{}},
+		{Method: "POST", Path: v1 + "/process-instances/{id}/cancel", ID: "cancelInstance", DE: "Lauf abbrechen, mit Begründung", EN: "Cancel an instance, with a reason", Handle: explained(s.p.Processes.Cancel, instanceAnswer), In: reasonBody{}, Out: process.Instance{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/process-instances/{id}/migrate", ID: "migrateInstance", DE: "Lauf auf eine andere Version bringen", EN: "Move an instance to another version", Handle: changed(s.migrateInstance, instanceAnswer), In: migrationBody{}, Out: process.Instance{}, IfMatch: true},
 		// Search
 		{Method: "GET", Path: v1 + "/search", ID: "search", DE: "Suchen", EN: "Search", Handle: s.getSearch, Off: s.p.Find == nil, Query: with("q", "document_type", "unit", "year", "aktenzeichen", "state", "akte_id", "vorgang_id", "sort", "exact"), Out: find.Page{}},
 		{Method: "GET", Path: v1 + "/suggest", ID: "suggest", DE: "Vorschläge beim Tippen", EN: "Suggestions", Handle: s.getSuggest, Off: s.p.Find == nil, Query: []string{"q", "n"}, Out: suggestView{}},

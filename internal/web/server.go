@@ -30,6 +30,7 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
+	"evb/internal/process"
 	"evb/internal/scan"
 	"evb/internal/telemetry"
 	"evb/internal/web/ui"
@@ -44,6 +45,7 @@ type Parts struct {
 	Akten        *akte.Service
 	Postkoerbe   *postkorb.Service
 	Circulations *circulation.Service
+	Processes    *process.Service
 	Lists        *lists.Service
 	Blobs        *blob.Service
 	Intake       *intake.Service
