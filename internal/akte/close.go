@@ -139,9 +139,10 @@ const (
 	sqlReopenAkte = `
     UPDATE akte SET closed_on = NULL, period_to = NULL, retention_years = NULL, disposal_type = NULL, retention_end = NULL, transfer_due = NULL
     WHERE tenant = evb_tenant() AND id = $1 RETURNING aktenzeichen`
-	// Frozen versions stay frozen: what was written is written.
+	// Frozen versions stay frozen: what was written is written. What was signed off
+	// is so still.
 	sqlTakeBack = `
-    UPDATE dokument d SET state = 'registered' FROM record_object c
+    UPDATE dokument d SET state = CASE WHEN d.final_version IS NULL THEN 'registered' ELSE 'final' END FROM record_object c
     WHERE c.tenant = evb_tenant() AND c.parent_id = $1 AND d.tenant = c.tenant AND d.id = c.id AND d.state = 'filed'`
 	sqlParentClosed = `
     SELECT p.id FROM vorgang v JOIN record_object p ON p.tenant = v.tenant AND p.id = v.akte_id

@@ -10,7 +10,9 @@
 // States of a Dokument:
 //
 //	quarantined -> captured -> registered -> in_work -> final -> filed
-//	                   (filing)                            (Vorgang closed)
+//	                   (filing)                 signed off    (Vorgang closed)
+//	                               ^_______________|
+//	                               reopen: with a reason, by the head or the registry
 //
 // States of an Akte and a Vorgang that this package moves (what comes after
 // belongs to disposal):

@@ -3,6 +3,7 @@ package akte
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,7 +73,7 @@ func hold(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.
 
 const (
 	sqlFinal = `
-    UPDATE dokument SET state = 'final' WHERE tenant = evb_tenant() AND id = $1 AND state IN ('captured', 'registered')
+    UPDATE dokument SET state = 'final', final_version = current_version WHERE tenant = evb_tenant() AND id = $1 AND state IN ('captured', 'registered')
     RETURNING current_version`
 	sqlFreeze = `
     UPDATE dokument_version SET frozen_at = coalesce(frozen_at, $3) WHERE tenant = evb_tenant() AND dokument_id = $1 AND number = $2
@@ -113,5 +114,59 @@ func (s *Service) Freeze(ctx context.Context, tx pgx.Tx, a access.Actor, at time
 	}
 	return s.log.Append(ctx, tx, a, at, event.Fact{
 		Kind: DokumentFinal, Record: dokument, SubjectKind: "version", Subject: version, Details: map[string]any{"version": number, "version_id": version},
+	})
+}
+
+const (
+	// The registry, the records management and the head of the unit.
+	sqlMayReopen = `
+    SELECT EXISTS (SELECT FROM membership m
+        WHERE m.tenant = evb_tenant() AND m.user_id = $1 AND m.role IN ('head', 'registry', 'records_manager')
+          AND (m.unit_id = $2 OR m.unit_id IS NULL) AND m.valid_from <= $3 AND $3 < m.valid_to)`
+	sqlUnfreeze = `
+    UPDATE dokument SET state = CASE WHEN $2 THEN 'registered' ELSE 'captured' END, final_version = NULL WHERE tenant = evb_tenant() AND id = $1`
+)
+
+// ReopenDokument lets a further version of a Dokument come whose version was
+// signed off, with a reason: by the head, the registry or the records management
+// of its unit, or of the whole tenant. The signed version stays frozen, and what
+// was agreed to it stands until the further version comes. Faults:
+// reason-needed, not-found, reopening-forbidden, stale-version, dokument-closed,
+// dokument-not-final.
+func (s *Service) ReopenDokument(ctx context.Context, a access.Actor, id uuid.UUID, reason string, ifVersion int64) (Dokument, error) {
+	if strings.TrimSpace(reason) == "" {
+		return Dokument{}, fault.New("reason-needed").With("/reason", "reason-needed")
+	}
+	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
+		return Dokument{}, err
+	}
+	return after(ctx, s, a, id, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+		o, err := s.lockSeen(ctx, tx, a, at, id, KindDokument)
+		if err != nil {
+			return err
+		}
+		may := isSystem(a)
+		if !may {
+			if err := tx.QueryRow(ctx, sqlMayReopen, a.User, o.unit, at).Scan(&may); err != nil {
+				return fmt.Errorf("reopen dokument: %w", err)
+			}
+		}
+		switch {
+		case !may:
+			return fault.New("reopening-forbidden")
+		case ifVersion != 0 && o.rowVersion != ifVersion:
+			return fault.New("stale-version")
+		case o.state == Filed:
+			return fault.New("dokument-closed")
+		case o.state != Final:
+			return fault.New("dokument-not-final")
+		}
+		if _, err := tx.Exec(ctx, sqlUnfreeze, id, o.parent != nil); err != nil {
+			return fmt.Errorf("reopen dokument: %w", err)
+		}
+		if _, err := tx.Exec(ctx, sqlTouch, id, at); err != nil {
+			return fmt.Errorf("reopen dokument: %w", err)
+		}
+		return s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentReopened, Record: id, Reason: reason})
 	})
 }

@@ -84,11 +84,12 @@ const (
 // Facts of this package. The record of the fact is the object; where a version
 // is the subject of the jobs that follow, it is the fact's subject.
 const (
-	DokumentReceived         event.Kind = "dokument.received"          // subject: version
-	DokumentQuarantined      event.Kind = "dokument.quarantined"       // subject: version; instead of received or version_added
-	DokumentReleased         event.Kind = "dokument.released"          // subject: version; out of quarantine
-	DokumentVersionAdded     event.Kind = "dokument.version_added"     // subject: version
-	DokumentFinal            event.Kind = "dokument.final"             // subject: version, frozen
+	DokumentReceived         event.Kind = "dokument.received"      // subject: version
+	DokumentQuarantined      event.Kind = "dokument.quarantined"   // subject: version; instead of received or version_added
+	DokumentReleased         event.Kind = "dokument.released"      // subject: version; out of quarantine
+	DokumentVersionAdded     event.Kind = "dokument.version_added" // subject: version
+	DokumentFinal            event.Kind = "dokument.final"         // subject: version, frozen
+	DokumentReopened         event.Kind = "dokument.reopened"
 	DokumentExtracted        event.Kind = "dokument.extracted"         // subject: Dokument
 	DokumentExtractionFailed event.Kind = "dokument.extraction_failed" // subject: Dokument
 	DokumentFiled            event.Kind = "dokument.filed"

@@ -185,9 +185,10 @@ func TestANewVersionBeginsAnEndedCirculationAnew(t *testing.T) {
 	c = w.complete(w.Yilmaz, c.ID, 3, circulation.Agreed)
 	frozen := c.EndedAt
 	// Reopened: what was signed stands until a version comes.
-	pgtest.Exec(t, w.DB, `UPDATE dokument SET state = 'registered' WHERE id = $1`, doc)
+	_, err := w.Akten.ReopenDokument(t.Context(), w.Yilmaz, doc, "Rechenfehler", 0)
+	w.ok(err)
 	w.ok(w.version(w.Schulz, doc))
-	c, err := w.s.Circulation(t.Context(), w.Schulz, c.ID)
+	c, err = w.s.Circulation(t.Context(), w.Schulz, c.ID)
 	w.ok(err)
 	// The final sign-off waits for who agrees anew; what was merely done stays.
 	if got := statuses(c); got[1] != circulation.Current || got[2] != circulation.Executed || got[3] != circulation.Future || c.State != circulation.Running {

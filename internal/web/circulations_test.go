@@ -170,6 +170,12 @@ func TestADraftIsCoSignedRevisedAndSignedOff(t *testing.T) {
 		t.Errorf("dokument: %s", d.Body)
 	}
 	w.revise(w.Schulz, path).want(409, "dokument-final")
+	w.call(w.Schulz, "POST", path+"/reopen", reason).want(428, "if-match-missing")
+	w.call(w.Schulz, "POST", path+"/reopen", reason, header{"If-Match": "*"}).want(403, "reopening-forbidden")
+	w.call(w.Yilmaz, "POST", path+"/reopen", map[string]string{}, header{"If-Match": "*"}).want(422, "reason-needed")
+	w.call(w.Yilmaz, "POST", path+"/reopen", reason, header{"If-Match": `"1"`}).want(412, "stale-version")
+	w.call(w.Yilmaz, "POST", path+"/reopen", reason, header{"If-Match": "*"}).want(200)
+	w.call(w.Yilmaz, "POST", path+"/reopen", reason, header{"If-Match": "*"}).want(409, "dokument-not-final")
 	for _, act := range []string{"complete", "skip"} {
 		w.call(w.Schulz, "POST", steps(4, act), map[string]string{}, stale).want(map[string]int{"complete": 412, "skip": 412}[act], "stale-version")
 	}

@@ -51,6 +51,7 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/dokumente/{id}/items", ID: "dokumentItems", DE: "Wo es liegt", EN: "Where it lies", Handle: s.getDokumentItems, Out: list[itemView]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/file", ID: "file", DE: "Zum Vorgang nehmen", EN: "File to a Vorgang", Handle: s.postFile, In: fileBody{}, Out: dokumentView{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/move", ID: "move", DE: "Umlegen, mit Begründung", EN: "Move, with a reason", Handle: s.postMove, In: fileBody{}, Out: dokumentView{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/reopen", ID: "reopenDokument", DE: "Schlussgezeichnetes Dokument wieder öffnen, mit Begründung", EN: "Reopen a Dokument that was signed off, with a reason", Handle: explained(s.p.Akten.ReopenDokument, dokumentAnswer), In: reasonBody{}, Out: dokumentView{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/evidence", ID: "evidence", DE: "Stand des Nachweises", EN: "State of the evidence", Handle: one(s.p.Preservation.EvidenceOf, evidenceAnswer), Out: evidenceView{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/evidence-record", ID: "evidenceRecord", DE: "Evidence Record (RFC 4998, DER)", EN: "Evidence record (RFC 4998, DER)", Handle: s.getEvidenceRecord, Query: []string{"archive_version"}, OutType: "application/octet-stream"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/signatures", ID: "signatures", DE: "Prüfberichte zu Signaturen", EN: "Signature reports", Handle: s.getSignatures, Out: list[json.RawMessage]{}},
