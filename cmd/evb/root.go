@@ -33,6 +33,7 @@ Rückgabewerte / exit codes:
 		newIngestCommand(),
 		newExportCommand(),
 		newSearchCommand(),
+		newRulesCommand(),
 		newSealCommand(),
 		newAuditCommand(),
 		newCheckCommand(),

@@ -231,6 +231,17 @@ func RenditionOf(ctx context.Context, q postgres.Querier, version uuid.UUID, kin
 	return all[0], true, nil
 }
 
+// RenditionsOfKind gives the renditions of one kind of many versions, by
+// version.
+func RenditionsOfKind(ctx context.Context, q postgres.Querier, versions []uuid.UUID, kind string) (map[uuid.UUID]Rendition, error) {
+	all, err := renditions(ctx, q, versions, kind)
+	out := make(map[uuid.UUID]Rendition, len(all))
+	for _, r := range all {
+		out[r.VersionID] = r
+	}
+	return out, err
+}
+
 func renditions(ctx context.Context, q postgres.Querier, versions []uuid.UUID, kind string) ([]Rendition, error) {
 	rows, err := q.Query(ctx, sqlRenditions, versions, kind)
 	if err != nil {

@@ -55,8 +55,8 @@ internal/intake       internal/access internal/akte internal/blob internal/event
 internal/scan/folder  internal/fault internal/media/batchindex
 internal/scan         internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/idempotency internal/intake internal/job internal/media internal/media/batchindex internal/postgres internal/scan/folder internal/wholefile
 internal/extract      internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/media internal/postgres
-internal/rules        internal/access internal/akte internal/event internal/fault internal/org internal/postgres internal/postkorb internal/words
-internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words internal/rules
+internal/rules        internal/access internal/akte internal/event internal/fault internal/idempotency internal/org internal/postgres internal/postkorb internal/words
+internal/routing      internal/access internal/akte internal/blob internal/event internal/fault internal/job internal/postgres internal/postkorb internal/words internal/rules internal/org
 internal/indexing     internal/telemetry internal/access internal/akte internal/blob internal/event internal/fault internal/postgres search storage storage/layout
 internal/preservation internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/postgres signature/cms signature/digest signature/ers signature/evidence signature/hashtree signature/tsp storage storage/layout
 internal/circulation  internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres internal/postkorb internal/preservation

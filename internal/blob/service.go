@@ -327,6 +327,16 @@ func (s *Service) Open(ctx context.Context, a access.Actor, blob uuid.UUID) (io.
 	return &reader{storage.NewVerifyingReader(rc, info.SHA256[:], info.Size), s, ctx, blob}, info, nil
 }
 
+// OpenKnown is Open for many blobs whose rows the caller has read already: it
+// asks the store alone.
+func (s *Service) OpenKnown(ctx context.Context, a access.Actor, info Info) (io.ReadCloser, error) {
+	rc, err := s.fetch(ctx, a, info, storage.Range{})
+	if err != nil {
+		return nil, err
+	}
+	return &reader{storage.NewVerifyingReader(rc, info.SHA256[:], info.Size), s, ctx, info.ID}, nil
+}
+
 // OpenRange reads length bytes of a present blob from offset on, which must lie
 // within its size, and fetches no others. A part has no digest to compare with:
 // only its length is looked at. For the rest it is as Open.
@@ -346,13 +356,19 @@ func (s *Service) get(ctx context.Context, a access.Actor, blob uuid.UUID, r sto
 	if err != nil {
 		return nil, Info{}, err
 	}
-	rc, _, err = s.store.Get(ctx, layout.Content(a.TenantSlug, info.SHA256), r)
+	rc, err = s.fetch(ctx, a, info, r)
+	return rc, info, err
+}
+
+// fetch asks the store for the object of a row.
+func (s *Service) fetch(ctx context.Context, a access.Actor, info Info, r storage.Range) (io.ReadCloser, error) {
+	rc, _, err := s.store.Get(ctx, layout.Content(a.TenantSlug, info.SHA256), r)
 	if errors.Is(err, storage.ErrNotFound) {
 		s.m.readFaults.WithLabelValues(problemMissing).Inc()
-		s.o.Log.ErrorContext(ctx, "object of a present blob is missing", "blob_id", blob)
-		return nil, info, fault.Wrap(err, "content-missing")
+		s.o.Log.ErrorContext(ctx, "object of a present blob is missing", "blob_id", info.ID)
+		return nil, fault.Wrap(err, "content-missing")
 	}
-	return rc, info, storeFault(err, "open blob %s", blob)
+	return rc, storeFault(err, "open blob %s", info.ID)
 }
 
 // exactly gives ErrCorrupt in the place of io.EOF when bytes are missing.

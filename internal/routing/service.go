@@ -303,6 +303,11 @@ func (s *Service) content(ctx context.Context, a access.Actor, id uuid.UUID) (st
 		return "", err
 	}
 	defer r.Close()
+	return readText(r)
+}
+
+// readText reads the begin of a text.
+func readText(r io.Reader) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxText))
 	if err != nil {
 		return "", fmt.Errorf("read text: %w", err)

@@ -18,6 +18,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/event"
 	"evb/internal/fault"
+	"evb/internal/idempotency"
 	"evb/internal/org"
 	"evb/internal/postgres"
 	"evb/internal/postkorb"
@@ -109,37 +110,41 @@ func MayRehearseAll(a access.Actor, v Version) bool { return may(a, v.UnitID, de
 
 // Draft keeps a rule set as the next version of its name, in state draft. It is
 // not looked into: Check does that. Faults: those of Limits, unit-not-found,
-// rules-name-taken, rules-forbidden.
-func (s *Service) Draft(ctx context.Context, a access.Actor, set Set) (v Version, err error) {
+// rules-name-taken, rules-forbidden. A repeated request with the same key gets
+// the first answer (replayed).
+func (s *Service) Draft(ctx context.Context, a access.Actor, set Set, key idempotency.Key) (v Version, replayed bool, err error) {
 	if err := set.Limits(); err != nil {
+		return v, false, err
+	}
+	return idempotency.Once(ctx, s.db, a, key, func(tx pgx.Tx) (Version, uuid.UUID, error) {
+		v, err := s.draft(ctx, tx, a, set)
+		return v, uuid.Nil, err
+	})
+}
+
+func (s *Service) draft(ctx context.Context, tx pgx.Tx, a access.Actor, set Set) (Version, error) {
+	v := Version{State: StateDraft, Set: set}
+	if set.Unit != "" {
+		u, err := org.UnitByCode(ctx, tx, set.Unit)
+		if err != nil {
+			return v, err
+		}
+		v.UnitID = u.ID
+	}
+	if !may(a, v.UnitID, writers) {
+		return v, fault.New("rules-forbidden")
+	}
+	if _, err := tx.Exec(ctx, sqlLockSet, set.Name); err != nil {
 		return v, err
 	}
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		v = Version{State: StateDraft, Set: set}
-		if set.Unit != "" {
-			u, err := org.UnitByCode(ctx, tx, set.Unit)
-			if err != nil {
-				return err
-			}
-			v.UnitID = u.ID
-		}
-		if !may(a, v.UnitID, writers) {
-			return fault.New("rules-forbidden")
-		}
-		if _, err := tx.Exec(ctx, sqlLockSet, set.Name); err != nil {
-			return err
-		}
-		at := s.now()
-		if err := insert(ctx, tx, a, at, &v, false); err != nil {
-			return err
-		}
-		if err := s.note(ctx, tx, a, at, Drafted, v, nil); err != nil {
-			return err
-		}
-		v, err = one(ctx, tx, sqlByID, v.ID)
-		return err
-	})
-	return v, err
+	at := s.now()
+	if err := insert(ctx, tx, a, at, &v, false); err != nil {
+		return v, err
+	}
+	if err := s.note(ctx, tx, a, at, Drafted, v, nil); err != nil {
+		return v, err
+	}
+	return one(ctx, tx, sqlByID, v.ID)
 }
 
 func (s *Service) note(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, kind event.Kind, v Version, more map[string]any) error {
@@ -400,6 +405,16 @@ func (s *Service) Retire(ctx context.Context, a access.Actor, name, reason strin
 func (s *Service) Active(ctx context.Context, a access.Actor) (out []Version, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		all, err := versions(ctx, q, sqlActive)
+		out = slices.DeleteFunc(all, func(v Version) bool { return !sees(a, v) })
+		return err
+	})
+	return out, err
+}
+
+// Open lists drafts and checked versions that the actor sees, the oldest first.
+func (s *Service) Open(ctx context.Context, a access.Actor) (out []Version, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		all, err := versions(ctx, q, sqlOpen)
 		out = slices.DeleteFunc(all, func(v Version) bool { return !sees(a, v) })
 		return err
 	})

@@ -30,6 +30,7 @@ const (
 	sqlByNumber = sqlVersion + ` AND v.name = $1 AND v.version = $2`
 	sqlOfName   = sqlVersion + ` AND v.name = $1 ORDER BY v.version DESC`
 	sqlActive   = sqlVersion + ` AND v.state = 'active' ORDER BY v.name`
+	sqlOpen     = sqlVersion + ` AND v.state IN ('draft', 'checked') ORDER BY v.id LIMIT 1000`
 	// The sets that count are asked for at every Dokument; their text is read when
 	// a version is new to this process.
 	sqlActiveIDs = `

@@ -34,6 +34,8 @@ import (
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
 	"evb/internal/process"
+	"evb/internal/routing"
+	"evb/internal/rules"
 	"evb/internal/scan"
 	"evb/internal/web"
 	"evb/internal/worldtest"
@@ -53,6 +55,8 @@ type world struct {
 	log     *bytes.Buffer
 	tokens  map[string]string
 	upload  string // folder of unfinished batches
+	rules   *rules.Service
+	routing *routing.Service
 	doc     *document
 
 	processes *process.Service
@@ -77,9 +81,12 @@ func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 		return w.processes.Completed(ctx, tx, a, at, c)
 	}})
 	w.processes = process.New(w.DB, w.Log, w.Akten, w.routes, process.Options{Now: w.Now})
+	w.rules, err = rules.New(w.DB, w.Log, rules.Options{Now: w.Now})
+	w.Must(err)
+	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.post, routing.Options{Now: w.Now, Rules: w.rules, Akten: w.Akten})
 	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
-		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Processes: w.processes, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
+		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Processes: w.processes, Rules: w.rules, Routing: w.routing, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
 		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),

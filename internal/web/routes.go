@@ -14,6 +14,7 @@ import (
 	"evb/internal/intake"
 	"evb/internal/org"
 	"evb/internal/process"
+	"evb/internal/rules"
 	"evb/internal/scan"
 	"evb/internal/web/problem"
 )
@@ -103,6 +104,19 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/items/{id}/follow-up", ID: "followUpItem", DE: "Auf Wiedervorlage legen", EN: "Set a follow-up", Handle: s.followUpItem, In: followUpBody{}, Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/done", ID: "doneItem", DE: "Erledigen", EN: "Done", Handle: changed(s.doneItem, itemAnswer), In: doneBody{}, Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/undo", ID: "undoItem", DE: "Rückgängig machen", EN: "Undo", Handle: act(p.Undo), Out: itemView{}, IfMatch: true},
+		// Rules
+		{Method: "GET", Path: v1 + "/rules", ID: "rules", DE: "Regelwerke in Kraft", EN: "Rule sets in force", Handle: s.getRuleSets, Out: list[ruleSetView]{}},
+		{Method: "POST", Path: v1 + "/rules/check", ID: "checkRules", DE: "Regelwerk prüfen, ohne es zu behalten", EN: "Check a rule set without keeping it", Handle: s.postRuleCheck, In: rules.Set{}, Out: checkedView{}},
+		{Method: "GET", Path: v1 + "/rules/report", ID: "routingReport", DE: "Treffer und Abdeckung der Verteilung je Tag", EN: "Precision and coverage of routing by day", Handle: s.getRoutingReport, Query: []string{"from", "to"}, Out: routingReportView{}},
+		{Method: "GET", Path: v1 + "/rules/drafts", ID: "ruleDrafts", DE: "Entwürfe", EN: "Drafts", Handle: s.getRuleDrafts, Out: list[ruleSetView]{}},
+		{Method: "POST", Path: v1 + "/rules/drafts", ID: "createRuleDraft", DE: "Regelwerk entwerfen", EN: "Draft a rule set", Handle: s.postRuleDraft, In: rules.Set{}, Out: ruleSetView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/rules/drafts/{id}", ID: "ruleDraft", DE: "Eine Fassung eines Regelwerks", EN: "One version of a rule set", Handle: one(s.p.Rules.Version, ruleSetAnswer), Out: ruleSetView{}},
+		{Method: "POST", Path: v1 + "/rules/drafts/{id}/check", ID: "checkRuleDraft", DE: "Prüfen", EN: "Check", Handle: one(s.p.Rules.Check, ruleSetAnswer), Out: ruleSetView{}},
+		{Method: "POST", Path: v1 + "/rules/drafts/{id}/rehearse", ID: "rehearseRuleDraft", DE: "An vergangener Post proben; nichts wird geändert", EN: "Rehearse on past mail; nothing is changed", Handle: s.rehearseRules, Class: download, In: rehearseBody{}, Out: rehearsalView{}},
+		{Method: "POST", Path: v1 + "/rules/drafts/{id}/activate", ID: "activateRuleDraft", DE: "In Kraft setzen, als zweite Person", EN: "Put in force, as second person", Handle: one(s.p.Rules.Activate, ruleSetAnswer), Out: ruleSetView{}},
+		{Method: "GET", Path: v1 + "/rules/{name}/versions", ID: "ruleVersions", DE: "Fassungen eines Regelwerks", EN: "Versions of a rule set", Handle: s.getRuleVersions, Out: list[ruleSetView]{}},
+		{Method: "POST", Path: v1 + "/rules/{name}/rollback", ID: "rollbackRules", DE: "Frühere Fassung wieder in Kraft setzen", EN: "Put an earlier version in force again", Handle: s.rollbackRules, In: rollbackBody{}, Out: ruleSetView{}},
+		{Method: "POST", Path: v1 + "/rules/{name}/retire", ID: "retireRules", DE: "Außer Kraft setzen, mit Begründung", EN: "Put out of force, with a reason", Handle: s.retireRules, In: reasonBody{}, Out: ruleSetView{}},
 		// Circulations
 		{Method: "POST", Path: v1 + "/circulations", ID: "createCirculation", DE: "Laufweg beginnen", EN: "Start a circulation", Handle: s.postCirculation, In: circulationBody{}, Out: circulationView{}, Status: http.StatusCreated, Key: keyOptional},
 		{Method: "GET", Path: v1 + "/circulations/{id}", ID: "circulation", DE: "Ein Laufweg", EN: "One circulation", Handle: one(s.p.Circulations.Circulation, circulationAnswer), Out: circulationView{}},

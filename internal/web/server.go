@@ -31,6 +31,8 @@ import (
 	"evb/internal/postkorb"
 	"evb/internal/preservation"
 	"evb/internal/process"
+	"evb/internal/routing"
+	"evb/internal/rules"
 	"evb/internal/scan"
 	"evb/internal/telemetry"
 	"evb/internal/web/ui"
@@ -46,6 +48,8 @@ type Parts struct {
 	Postkoerbe   *postkorb.Service
 	Circulations *circulation.Service
 	Processes    *process.Service
+	Rules        *rules.Service
+	Routing      *routing.Service
 	Lists        *lists.Service
 	Blobs        *blob.Service
 	Intake       *intake.Service
