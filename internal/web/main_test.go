@@ -46,20 +46,19 @@ func TestMain(m *testing.M) { worldtest.Main(m, mediatest.Child) }
 // world is the small town with all services behind a real HTTP server.
 type world struct {
 	*indextest.World
-	server  *httptest.Server
-	web     *web.Server
-	extract *extract.Service
-	post    *postkorb.Service
-	routes  *circulation.Service
-	reg     *prometheus.Registry
-	log     *bytes.Buffer
-	tokens  map[string]string
-	upload  string // folder of unfinished batches
-	rules   *rules.Service
-	routing *routing.Service
-	doc     *document
-
+	server    *httptest.Server
+	web       *web.Server
+	extract   *extract.Service
+	post      *postkorb.Service
+	routes    *circulation.Service
 	processes *process.Service
+	reg       *prometheus.Registry
+	log       *bytes.Buffer
+	tokens    map[string]string
+	upload    string // folder of unfinished batches
+	rules     *rules.Service
+	routing   *routing.Service
+	doc       *document
 }
 
 func newWorld(t *testing.T, change ...func(*web.Parts)) *world {

@@ -47,9 +47,9 @@ type Parts struct {
 	Akten        *akte.Service
 	Postkoerbe   *postkorb.Service
 	Circulations *circulation.Service
-	Processes    *process.Service
 	Rules        *rules.Service
 	Routing      *routing.Service
+	Processes    *process.Service
 	Lists        *lists.Service
 	Blobs        *blob.Service
 	Intake       *intake.Service
