@@ -273,3 +273,36 @@ func (s *Service) Message(ctx context.Context, a access.Actor, id uuid.UUID, nam
 		return fault.New("process-message-unawaited", "name", name)
 	})
 }
+
+const (
+	sqlNamed = `
+    SELECT d.id FROM process_definition d
+    JOIN process_activation a ON a.tenant = d.tenant AND a.definition_id = d.id AND a.ended_at = 'infinity'
+    WHERE d.tenant = evb_tenant() AND (d.key = $1 OR d.name = $1 OR d.id::text = $1) ORDER BY d.key = $1 DESC, d.version DESC, d.id DESC LIMIT 1`
+	sqlVorgangOf = `
+    SELECT p.id FROM record_object o JOIN record_object p ON p.tenant = o.tenant AND p.id = o.parent_id AND p.kind = 'vorgang'
+    WHERE o.tenant = evb_tenant() AND o.id = $1`
+)
+
+// StartFor begins a process for the Vorgang that a Dokument lies in, in the
+// caller's transaction, for rules (level 3): the newest version that is active
+// of a process of that key, name or id. Its variables tell the Dokument. Faults:
+// process-not-active, process-record-unfit (also when the Dokument is not
+// filed), and those of Start.
+func (s *Service) StartFor(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, name string, vars map[string]any) (uuid.UUID, error) {
+	n := NewInstance{Variables: map[string]any{"dokument_id": dokument.String()}}
+	for k, v := range vars {
+		n.Variables[k] = v
+	}
+	if err := tx.QueryRow(ctx, sqlNamed, name).Scan(&n.Definition); missing(err) {
+		return uuid.Nil, fault.New("process-not-active")
+	} else if err != nil {
+		return uuid.Nil, fmt.Errorf("process by name: %w", err)
+	}
+	if err := tx.QueryRow(ctx, sqlVorgangOf, dokument).Scan(&n.Vorgang); missing(err) {
+		return uuid.Nil, fault.New("process-record-unfit")
+	} else if err != nil {
+		return uuid.Nil, fmt.Errorf("vorgang of a dokument: %w", err)
+	}
+	return s.StartTx(ctx, tx, a, at, n)
+}

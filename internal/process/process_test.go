@@ -23,12 +23,18 @@ import (
 	"evb/internal/fault"
 	"evb/internal/job"
 	"evb/internal/org"
+	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
 	"evb/internal/process"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(victimDSN); dsn != "" {
+		os.Exit(victim(dsn))
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // works is the town with Postkörbe, circulations and processes. Nothing runs in
 // the background: a test runs the jobs itself.
@@ -43,10 +49,15 @@ type works struct {
 	actions  map[string]process.Action
 }
 
-func newWorks(t testing.TB) *works {
-	t.Helper()
-	w := &works{t: t, actions: map[string]process.Action{}}
-	w.Town = aktetest.New(t)
+// services are works on a database in which people may live already.
+func services(db *postgres.DB, now func() time.Time) *works {
+	w := &works{actions: map[string]process.Action{}, Town: aktetest.Services(db, aktetest.Options{Now: now})}
+	w.link()
+	return w
+}
+
+// link makes the services that know each other, as in the program.
+func (w *works) link() {
 	w.Akten = akte.New(w.DB, w.Log, akte.Options{Now: w.Now, VersionAdded: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument, version uuid.UUID, number int) error {
 		return w.routes.VersionAdded(ctx, tx, a, at, dokument, version, number)
 	}})
@@ -57,6 +68,13 @@ func newWorks(t testing.TB) *works {
 		return w.s.Completed(ctx, tx, a, at, c)
 	}})
 	w.s = process.New(w.DB, w.Log, w.Akten, w.routes, process.Options{Now: w.Now, Actions: w.actions})
+}
+
+func newWorks(t testing.TB) *works {
+	t.Helper()
+	w := &works{t: t, actions: map[string]process.Action{}}
+	w.Town = aktetest.New(t)
+	w.link()
 	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
 		ctx, since := t.Context(), w.Now().AddDate(0, -1, 0)
 		desk := func(n postkorb.NewPostkorb, members ...access.Actor) error {
@@ -573,4 +591,30 @@ func TestInstancesKeepTheirVersionUntilTheyAreMigrated(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	w.at(third, "a2 task")
+}
+
+func TestARuleStartsTheNewestActiveVersionForTheVorgangOfADokument(t *testing.T) {
+	w := newWorks(t)
+	file := xmlFile(`<userTask id="a" evb:unit="FB61"/>` + flow("s", "a") + flow("a", "e"))
+	start := func(dokument uuid.UUID, name string) (id uuid.UUID, err error) {
+		err = w.DB.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
+			id, err = w.s.StartFor(t.Context(), tx, w.System(), w.Now(), dokument, name, map[string]any{"n": 1})
+			return err
+		})
+		return id, err
+	}
+	dokument := w.file("Antrag")
+	_, err := start(dokument, "p")
+	w.want(err, "process-not-active")
+	w.define(file, bpmn.Activation{})
+	second := w.define(file, bpmn.Activation{})
+	_, err = start(w.Dokument(t, "lose").ID, "Probe")
+	w.want(err, "process-record-unfit")
+	for _, name := range []string{"p", "Probe", second.ID.String()} {
+		id, err := start(dokument, name)
+		w.ok(err)
+		if got := w.at(id, "a task"); got.Version != second.Version || got.Variables["dokument_id"] != dokument.String() {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
 }
