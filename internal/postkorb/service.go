@@ -125,10 +125,10 @@ const sqlPostkorb = `
     WHERE p.tenant = evb_tenant() AND p.closed_at IS NULL`
 
 const (
-	sqlByName     = sqlPostkorb + ` AND p.name = $1`
-	sqlByNames    = sqlPostkorb + ` AND p.name = ANY ($1)`
-	sqlByID       = sqlPostkorb + ` AND p.id = $1`
-	sqlNamedOrOf  = sqlPostkorb + ` AND (p.name = ANY ($1) OR p.unit_id = ANY ($2)
+	sqlByName    = sqlPostkorb + ` AND p.name = $1`
+	sqlByNames   = sqlPostkorb + ` AND p.name = ANY ($1)`
+	sqlByID      = sqlPostkorb + ` AND p.id = $1`
+	sqlNamedOrOf = sqlPostkorb + ` AND (p.name = ANY ($1) OR p.unit_id = ANY ($2)
         OR p.unit_id IN (SELECT x.unit_id FROM postkorb x WHERE x.tenant = evb_tenant() AND x.name = ANY ($1)))
     ORDER BY p.kind = 'clearing', p.created_at, p.id`
 	sqlOfUnit     = sqlPostkorb + ` AND p.unit_id = $1 AND p.kind IN ('group', 'office', 'clearing') ORDER BY p.kind = 'clearing', p.created_at, p.id LIMIT 1`

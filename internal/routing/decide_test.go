@@ -45,7 +45,9 @@ func TestNumbersWordsAndRuleSetsTogether(t *testing.T) {
 	number := func(desk string, state akte.NumberState) *akte.Number {
 		return &akte.Number{State: state, Aktenzeichen: "N-1/24", Written: "N-1/24", UnitID: base.Desks[desk].Unit, UnitCode: desk[:4]}
 	}
-	byIndex := func(desk string, state akte.NumberState) routing.Facts { return routing.Facts{Index: number(desk, state)} }
+	byIndex := func(desk string, state akte.NumberState) routing.Facts {
+		return routing.Facts{Index: number(desk, state)}
+	}
 	letter := func(receiver, title string) routing.Facts { return routing.Facts{Words: words(receiver, title, "")} }
 	sets := func(s ...*rules.Compiled) []*rules.Compiled { return s }
 	for _, c := range []struct {
@@ -65,9 +67,10 @@ func TestNumbersWordsAndRuleSetsTogether(t *testing.T) {
 		{"to the head", letter("Umweltamt", "Beschwerde"), sets(set("U", umwelt, to(`true`, umwelt, "head"))), umwelt, "U/a", "why-rule-head-plain", base.Desks[umwelt].Head},
 		{"to a person", letter("Umweltamt", "Beschwerde"), sets(set("U", umwelt, to(`doc.unit == 'FB60'`, umwelt, "a.schulz"))), umwelt, "U/a", "why-rule-person", id(50)},
 		{"a rule knows what words do not", letter("", "x"), sets(set("A", "", to(`doc.subject == 'x'`, bau, ""))), bau, "A/a", "why-rule", uuid.Nil},
-		{"one unit's set claims a letter of nobody", letter("", "x"), sets(set("B", bau, to(`true`, bau, "")), set("W", wohn, to(`false`, wohn, ""))), bau, "B/a", "why-rule-plain", uuid.Nil},
-		{"two units' sets claim it", letter("", "x"), sets(set("B", bau, to(`true`, bau, "")), set("W", wohn, to(`true`, wohn, ""))), "Klaerung", "rules-conflict", "why-rules-conflict", uuid.Nil},
-		{"two sets for one target are none", letter("", "x"), sets(set("B", bau, to(`true`, bau, "")), set("W", wohn, to(`true`, bau, ""))), bau, "B/a", "why-rule-plain", uuid.Nil},
+		{"one unit's set claims a letter of nobody", letter("", "x"), sets(set("B", bau, to(`doc.subject == 'x'`, bau, "")), set("W", wohn, to(`false`, wohn, ""))), bau, "B/a", "why-rule", uuid.Nil},
+		{"everything else of a unit is not a letter of nobody", letter("", "x"), sets(set("B", bau, to(`true`, bau, "")), set("W", wohn, to(`doc.channel == '' && !doc.text.contains('y')`, wohn, ""))), "Klaerung", "clearing", "why-nothing-known", uuid.Nil},
+		{"two units' sets claim it", letter("", "x"), sets(set("B", bau, to(`doc.subject == 'x'`, bau, "")), set("W", wohn, to(`doc.subject.contains('x')`, wohn, ""))), "Klaerung", "rules-conflict", "why-rules-conflict", uuid.Nil},
+		{"two sets for one target are none", letter("", "x"), sets(set("B", bau, to(`doc.subject == 'x'`, bau, "")), set("W", wohn, to(`doc.subject == 'x'`, bau, ""))), bau, "B/a", "why-rule", uuid.Nil},
 		{"two sets of one unit", letter("Wohngeldstelle", "x"), sets(set("V", wohn, to(`true`, bau, "")), set("W", wohn, to(`true`, wohn, ""))), "FB64-Klaerung", "rules-conflict", "why-rules-conflict", uuid.Nil},
 		{"an error goes to the unit's clearing", letter("Wohngeldstelle", "x"), sets(set("W", wohn, to(`doc.fields.x == 1`, bau, ""), to(`true`, bau, ""))), "FB64-Klaerung", "rule-error", "why-rule-error", uuid.Nil},
 		{"to the unit where it has none", letter("Rechtsamt", "x"), sets(set("R", recht, to(`doc.fields.x == 1`, bau, ""))), recht, "rule-error", "why-rule-error", uuid.Nil},
