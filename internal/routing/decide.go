@@ -14,7 +14,9 @@ import (
 )
 
 // JudgeByRules is Judge and then the rule sets: those of the whole tenant, then those
-// of the unit whose letter it is, or of all units when none is known. doc is
+// of the unit whose letter it is. When no unit is known, those of all units are
+// asked, and one of them claims the letter by words that stand in it; a rule for
+// "everything else" of a unit claims nothing that may be another's. doc is
 // what the sets are asked about; Unit, Aktenzeichen and AkteKnown are filled in
 // here. It changes nothing; doc must not be used by others meanwhile.
 func JudgeByRules(ctx context.Context, lang *rules.Language, f Facts, t Tables, doc rules.Document) Decision {
@@ -65,7 +67,7 @@ func (t Tables) ask(ctx context.Context, sets []*rules.Compiled, p rules.Prepare
 		if errors.As(err, &failure) {
 			return t.fall(base, RuleError, c, why("why-rule-error", "rule", failure.Rule, "set", c.Set.Name, "version", strconv.Itoa(c.Number), "what", failure.What)), true
 		}
-		if ok {
+		if ok && (m.Claims || c.UnitID == uuid.Nil || c.UnitID == base.unit) {
 			claims = append(claims, claim{c, m})
 		}
 	}

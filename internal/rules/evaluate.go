@@ -48,6 +48,10 @@ type Match struct {
 	Rule Rule
 	// Evidence are the words of the Dokument that the rule speaks of.
 	Evidence []string
+	// Claims says that some of them are about the letter itself: a rule that
+	// matches without any, such as "everything else", does not make a letter of
+	// nobody its unit's.
+	Claims bool
 }
 
 // Failure is a condition that could not be evaluated: which one and why.
@@ -79,7 +83,9 @@ func (c *Compiled) Match(ctx context.Context, p Prepared) (m Match, ok bool, err
 			return m, false, &Failure{Rule: r.ID, What: oneLine(err.Error())}
 		}
 		if yes {
-			return Match{Rule: r.Rule, Evidence: c.lang.evidence(r.condition, p)}, true, nil
+			m.Rule = r.Rule
+			m.Evidence, m.Claims = c.lang.evidence(r.condition, p)
+			return m, true, nil
 		}
 	}
 	return m, false, nil

@@ -45,7 +45,7 @@ func TestConditionsAskAboutEverythingThatIsKnown(t *testing.T) {
 		want     bool
 		evidence string
 	}{
-		{`doc.document_type == 'Antrag' && doc.channel == 'scan'`, true, "Antrag scan"},
+		{`doc.document_type == 'Antrag' && doc.channel == 'scan'`, true, "Antrag"},
 		{`doc.sender.contains('GmbH')`, true, "GmbH"},
 		{`doc.receiver.startsWith('Bau') && doc.subject != ''`, true, "Bau"},
 		{`doc.form_code in ['BA-1', 'BA-2']`, true, "BA-1"},

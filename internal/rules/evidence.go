@@ -19,17 +19,23 @@ const (
 
 // evidence are the words of the Dokument that a matching condition speaks of:
 // its texts that stand in one of the fields it looks at. A text behind a "not"
-// is none of them, unless it stands there after all.
-func (l *Language) evidence(c condition, p Prepared) []string {
+// is none of them, unless it stands there after all. claims says that they are
+// about the letter itself; how it came and whose it is is told where there is
+// nothing else.
+func (l *Language) evidence(c condition, p Prepared) (out []string, claims bool) {
 	root := c.ast.NativeRep().Expr()
 	fields := docFields(root)
-	var out []string
-	add := func(s string) {
+	var around []string
+	add := func(field, s string) {
 		if r := []rune(s); len(r) > maxEvidenceText {
 			s = string(r[:maxEvidenceText]) + "…"
 		}
-		if s = strings.TrimSpace(s); s != "" && !slices.Contains(out, s) && len(out) < maxEvidence {
-			out = append(out, s)
+		to := &out
+		if slices.Contains(circumstances, field) {
+			to = &around
+		}
+		if s = strings.TrimSpace(s); s != "" && !slices.Contains(*to, s) && len(*to) < maxEvidence {
+			*to = append(*to, s)
 		}
 	}
 	visit(root, func(e ast.Expr) {
@@ -39,21 +45,29 @@ func (l *Language) evidence(c condition, p Prepared) []string {
 			if !ok || s == "" {
 				return
 			}
-			if slices.ContainsFunc(fields, func(f string) bool { return l.stands(p.doc, f, string(s)) }) {
-				add(string(s))
+			for _, f := range fields {
+				if l.stands(p.doc, f, string(s)) {
+					add(f, string(s))
+				}
 			}
 		case ast.CallKind:
 			if pattern, ok := regexOf(e); ok {
 				for _, f := range fields {
 					for _, v := range p.doc.texts(f) {
-						add(pattern.FindString(v))
+						add(f, pattern.FindString(v))
 					}
 				}
 			}
 		}
 	})
-	return out
+	if len(out) == 0 {
+		return around, false
+	}
+	return out, true
 }
+
+// circumstances are fields that say nothing of what a letter is about.
+var circumstances = []string{"channel", "unit", "signature"}
 
 // stands says whether the words stand in a field.
 func (l *Language) stands(d *Document, field, literal string) bool {
