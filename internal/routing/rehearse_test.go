@@ -12,6 +12,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/fault"
 	"evb/internal/idempotency"
 	"evb/internal/routing"
 	"evb/internal/rules"
@@ -178,6 +179,44 @@ func TestARuleFilesToTheAkteOfTheNumber(t *testing.T) {
 	})
 	if d, dec := send("64-WG-100200/25"); d.VorgangID != nil || dec.Rule != routing.RuleRefused || dec.Why.Code != "why-rule-refused" || dec.Target.PostkorbName != "FB64-Wohngeld" || !strings.Contains(dec.Why.Text("de"), "64-WG-100200/25") {
 		t.Errorf("two open Vorgänge: %+v %s", dec, dec.Why.Text("de"))
+	}
+}
+
+// A rule starts what its hook knows; what the hook refuses leaves nothing.
+func TestARuleStartsACirculation(t *testing.T) {
+	w := newWorld(t)
+	var asked []rules.Start
+	refuse := false
+	sets, err := rules.New(w.DB, w.Log, rules.Options{StartCirculation: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, s rules.Start) (uuid.UUID, error) {
+		asked = append(asked, s)
+		if refuse {
+			if _, err := tx.Exec(ctx, `UPDATE dokument SET foreign_reference = 'halb' WHERE tenant = evb_tenant() AND id = $1`, s.Dokument); err != nil {
+				return uuid.Nil, err
+			}
+			return uuid.Nil, fault.New("user-not-found", "user", "weg")
+		}
+		return uuid.UUID{15: 7}, nil
+	}})
+	w.Must(err)
+	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.Post, routing.Options{Rules: sets})
+	w.Tx(func(tx pgx.Tx) error {
+		return sets.Install(t.Context(), tx, w.System(), w.Now(), rules.Set{Name: "Umlauf", Rules: []rules.Rule{
+			{ID: "u", When: "doc.text.hasWords('Rundschreiben')", Target: rules.Target{Circulation: []byte(`{"steps":[{"to":{"user":"j.keller"}}]}`)}},
+		}})
+	})
+	send := func() (akte.Dokument, routing.Decision) {
+		d := w.Insert(nil, w.File("brief.txt", strings.NewReader(letter("Wohngeldstelle", "Rundschreiben", uuid.NewString()))))
+		w.Must(w.Run("extract.text", d.VersionID))
+		dec := w.route(d.ID)
+		return w.Dokument(d.ID), dec
+	}
+	d, dec := send()
+	if len(asked) != 1 || asked[0].Dokument != d.ID || dec.Target.Circulation != (uuid.UUID{15: 7}) || dec.Rule != "Umlauf/u" || dec.Why.Code != "why-rule-started" || w.Count("postkorb_item") != 0 {
+		t.Errorf("%+v %+v", asked, dec)
+	}
+	refuse = true
+	if d, dec = send(); dec.Target.PostkorbName != "FB64-Wohngeld" || dec.Why.Code != "why-rule-refused" || d.ForeignReference != "" {
+		t.Errorf("%+v %q", dec, d.ForeignReference)
 	}
 }
 

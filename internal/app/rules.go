@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"evb/internal/access"
+	"evb/internal/circulation"
+	"evb/internal/fault"
+	"evb/internal/org"
+	"evb/internal/rules"
+)
+
+// ruleCirculation is the target {circulation} of a rule: the steps of the API,
+// with days to the deadline instead of a moment.
+type ruleCirculation struct {
+	Steps []struct {
+		To struct {
+			User     string `json:"user"` // login
+			Unit     string `json:"unit"` // code
+			Function string `json:"function"`
+		} `json:"to"`
+		Kind        circulation.Kind `json:"kind"`
+		Instruction string           `json:"instruction"`
+		Group       int              `json:"parallel_group"`
+		DueDays     int              `json:"due_days"` // 0: no deadline
+	} `json:"steps"`
+}
+
+// startCirculation begins the circulation of a rule (level 3), in the
+// transaction of the decision. The steps are few.
+func (a *App) startCirculation(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, s rules.Start) (uuid.UUID, error) {
+	var spec ruleCirculation
+	if err := json.Unmarshal(s.Spec, &spec); err != nil {
+		return uuid.Nil, fault.Wrap(err, "rules-invalid", "what", err.Error())
+	}
+	n := circulation.NewCirculation{Record: s.Dokument, Level: 3}
+	for _, x := range spec.Steps {
+		step := circulation.NewStep{To: circulation.Station{Function: x.To.Function}, Kind: x.Kind, Instruction: x.Instruction, Group: x.Group}
+		if x.To.User != "" {
+			u, err := org.UserByLogin(ctx, tx, x.To.User)
+			if err != nil {
+				return uuid.Nil, err
+			}
+			step.To.User = u.ID
+		}
+		if x.To.Unit != "" {
+			u, err := org.UnitByCode(ctx, tx, x.To.Unit)
+			if err != nil {
+				return uuid.Nil, err
+			}
+			step.To.Unit = u.ID
+		}
+		if x.DueDays > 0 {
+			step.Due = at.AddDate(0, 0, x.DueDays)
+		}
+		n.Steps = append(n.Steps, step)
+	}
+	c, err := a.circulations.StartTx(ctx, tx, actor, at, n)
+	return c.ID, err
+}
