@@ -380,15 +380,21 @@ func (s *Service) tell(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	return nil
 }
 
+const sqlIsProgram = `SELECT kind = 'service' FROM app_user WHERE tenant = evb_tenant() AND id = $1`
+
 // sendBack gives a refused circulation to who began it, or where that was a
-// rule to the unit of the object: a step that what comes next waits for.
+// rule or a program to the unit of the object: a step that what comes next waits for.
 func (s *Service) sendBack(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, r *route, t *step) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
 	back := &step{id: id, position: t.position, status: Future, kind: Action, instructedBy: a.User, to: Station{User: r.createdBy}, returned: true}
-	if r.createdBy == access.SystemUser {
+	var program bool
+	if err := tx.QueryRow(ctx, sqlIsProgram, r.createdBy).Scan(&program); err != nil {
+		return fmt.Errorf("send back: %w", err)
+	}
+	if program || r.createdBy == access.SystemUser {
 		back.to = Station{Unit: deref(r.unit)}
 		if r.unit == nil {
 			back.to = Station{Function: clearing}

@@ -266,3 +266,59 @@ func TestWhatWasExecutedIsNotChangedByAnybody(t *testing.T) {
 		}
 	}
 }
+
+func TestAStationWhosePlaceIsEmptyIsHandedOnAndSignedByNobodyElse(t *testing.T) {
+	w := newOffice(t)
+	ctx := t.Context()
+	c := w.start(w.Schulz, w.filed("Bescheid"), circulation.NewStep{To: person(w.Roth)}, circulation.NewStep{To: person(w.Nobody), Kind: circulation.CoSign},
+		circulation.NewStep{To: circulation.Station{Function: "head"}, Kind: circulation.FinalSign})
+	pgtest.Exec(t, w.DB, `UPDATE app_user SET disabled_at = now() WHERE id = $1`, w.Nobody.User)
+	c = w.complete(w.Roth, c.ID, 1, circulation.Finished)
+	if c.Steps[1].Postkorb != "FB61-Bauordnung" {
+		t.Fatalf("it lies in %q", c.Steps[1].Postkorb)
+	}
+	item := w.itemOf(c.Steps[1].ID)
+	i, err := w.post.Item(ctx, w.Koch, item)
+	w.ok(err)
+	if i.Why.Code != "why-station-left" || i.Why.Params["person"] != w.Nobody.DisplayName {
+		t.Errorf("why: %+v", i.Why)
+	}
+	_, err = w.s.Complete(ctx, w.Koch, c.ID, 2, circulation.Completion{Outcome: circulation.Agreed}, 0)
+	w.want(err, "step-foreign")
+	_, err = w.post.Forward(ctx, w.Koch, item, 0, postkorb.To{Postkorb: w.clear}, "bitte dort")
+	w.ok(err)
+	c = w.complete(w.Roth, c.ID, 2, circulation.Agreed)
+	// The head changes while it lies there: the one who was head signs no more.
+	pgtest.Exec(t, w.DB, `UPDATE membership SET valid_to = $2 WHERE user_id = $1 AND role = 'head'`, w.Yilmaz.User, w.Now())
+	w.Pass(time.Second)
+	_, err = w.s.Complete(ctx, w.Yilmaz, c.ID, 3, circulation.Completion{Outcome: circulation.Agreed}, 0)
+	w.want(err, "step-foreign")
+	_, err = w.post.Forward(ctx, w.Yilmaz, w.itemOf(c.Steps[2].ID), 0, postkorb.To{Postkorb: w.bau}, "")
+	w.ok(err)
+	c = w.complete(w.Koch, c.ID, 3, circulation.Agreed)
+	if c.State != circulation.Done {
+		t.Errorf("%s", c.State)
+	}
+}
+
+func TestWhatARuleBeganComesBackToTheUnit(t *testing.T) {
+	w := newOffice(t)
+	for record, desk := range map[uuid.UUID]string{w.filed("Antrag"): "FB61-Bauordnung", w.Dokument(t, "ohne Einheit").ID: "Klaerung"} {
+		var c circulation.Circulation
+		w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) (err error) {
+			c, err = w.s.StartTx(t.Context(), tx, w.System(), w.Now(), circulation.NewCirculation{Record: record, Level: 3, Steps: []circulation.NewStep{{To: person(w.Roth)}}})
+			return err
+		})
+		c = w.complete(w.Roth, c.ID, 1, circulation.Refused)
+		if c.Level != 3 || c.Steps[1].Postkorb != desk || c.Steps[1].ReturnedFrom != 1 {
+			t.Errorf("%+v", c.Steps[1])
+		}
+		who := w.Koch
+		if desk == "Klaerung" {
+			who = w.Roth
+		}
+		if c = w.complete(who, c.ID, 2, circulation.Finished); c.State != circulation.Done {
+			t.Errorf("%s", c.State)
+		}
+	}
+}

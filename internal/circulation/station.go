@@ -227,12 +227,20 @@ func (s *Service) current(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 	if err != nil {
 		return err
 	}
+	gone, err := left(ctx, tx, stations)
+	if err != nil {
+		return err
+	}
 	for i, t := range steps { // a desk and an item each, of the few that begin together
-		desk, err := s.desk(ctx, tx, a, at, t.to, held[i])
+		to, because := t.to, why(t)
+		if name := gone[t.to.User]; name != "" {
+			to, because = Station{Unit: deref(r.unit)}, postkorb.Why{Code: "why-station-left", Params: map[string]string{"person": name}}
+		}
+		desk, err := s.desk(ctx, tx, a, at, to, held[i])
 		if err != nil {
 			return err
 		}
-		d := postkorb.Delivery{Record: r.record, Postkorb: desk, Step: t.id, Reason: t.instruction, Why: why(t)}
+		d := postkorb.Delivery{Record: r.record, Postkorb: desk, Step: t.id, Reason: t.instruction, Why: because}
 		if t.due != nil {
 			d.Due = *t.due
 		}
@@ -246,13 +254,39 @@ func (s *Service) current(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 	return nil
 }
 
+const sqlLeft = `
+    SELECT id, display_name FROM app_user WHERE tenant = evb_tenant() AND id = ANY ($1) AND disabled_at IS NOT NULL`
+
+// left are the people of stations who have left since, by name.
+func left(ctx context.Context, q postgres.Querier, stations []Station) (map[uuid.UUID]string, error) {
+	var users []uuid.UUID
+	for _, t := range stations {
+		if t.User != uuid.Nil {
+			users = append(users, t.User)
+		}
+	}
+	out := map[uuid.UUID]string{}
+	if len(users) == 0 {
+		return out, nil
+	}
+	rows, err := q.Query(ctx, sqlLeft, users)
+	if err != nil {
+		return nil, fmt.Errorf("people of stations: %w", err)
+	}
+	var id uuid.UUID
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&id, &name}, func() error { out[id] = name; return nil })
+	return out, err
+}
+
 func whyStep(t *step) postkorb.Why {
 	return postkorb.Why{Code: "why-step", Params: map[string]string{"number": strconv.Itoa(t.number)}}
 }
 
 // mine says in whose name the actor acts at a current step: an own one, or that
-// of an absent person. Faults: those of postkorb.HoldStep, and step-foreign
-// when the function is not the actor's.
+// of an absent person. A station that was not forwarded is for its person, or
+// for who holds its function now; whose place is empty has it forwarded by those
+// on whose desk it lies. Faults: those of postkorb.HoldStep, and step-foreign.
 func (s *Service) mine(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, t *step) (access.Actor, error) {
 	item, err := s.post.HoldStep(ctx, tx, a, at, t.id)
 	if err != nil {
@@ -262,17 +296,18 @@ func (s *Service) mine(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	if err != nil {
 		return a, err
 	}
-	if t.to.Function != "" && !item.Passed {
+	switch {
+	case item.Passed, t.to.Function == clearing: // whoever it was given to
+	case t.to.Function != "":
 		held, err := holders(ctx, tx, at, []Station{t.to})
 		if err != nil {
 			return a, err
 		}
-		// The only holder has it on a desk of the holder's own, whoever that was
-		// when the step began.
-		if len(held[0]) > 1 {
-			own = own && slices.Contains(held[0], a.User)
-			absent = slices.DeleteFunc(absent, func(u uuid.UUID) bool { return !slices.Contains(held[0], u) })
-		}
+		own = own && slices.Contains(held[0], a.User)
+		absent = slices.DeleteFunc(absent, func(u uuid.UUID) bool { return !slices.Contains(held[0], u) })
+	case t.to.User != uuid.Nil && t.to.User != a.User:
+		own = false // the desk of somebody who has left is another one: it is handed on there
+		absent = slices.DeleteFunc(absent, func(u uuid.UUID) bool { return u != t.to.User })
 	}
 	switch {
 	case own:

@@ -212,7 +212,7 @@ func (s *Service) willBeMine(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 	switch {
 	case err != nil:
 		return a, err
-	case t.to.User == a.User, slices.Contains(held[0], a.User):
+	case t.to.User != uuid.Nil && t.to.User == a.User, slices.Contains(held[0], a.User):
 		return a, nil
 	}
 	var p postkorb.Postkorb
@@ -231,9 +231,9 @@ func (s *Service) willBeMine(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 	switch {
 	case err != nil:
 		return a, err
-	case own && t.to.Function == "":
+	case own && t.to.Function == "" && t.to.User == uuid.Nil:
 		return a, nil
-	case len(held[0]) > 1:
+	case t.to.Function != "":
 		absent = slices.DeleteFunc(absent, func(u uuid.UUID) bool { return !slices.Contains(held[0], u) })
 	}
 	if len(absent) > 0 {
