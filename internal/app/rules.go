@@ -11,7 +11,6 @@ import (
 	"evb/internal/access"
 	"evb/internal/circulation"
 	"evb/internal/fault"
-	"evb/internal/org"
 	"evb/internal/rules"
 )
 
@@ -32,29 +31,23 @@ type ruleCirculation struct {
 }
 
 // startCirculation begins the circulation of a rule (level 3), in the
-// transaction of the decision. The steps are few.
+// transaction of the decision.
 func (a *App) startCirculation(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, s rules.Start) (uuid.UUID, error) {
 	var spec ruleCirculation
 	if err := json.Unmarshal(s.Spec, &spec); err != nil {
 		return uuid.Nil, fault.Wrap(err, "rules-invalid", "what", err.Error())
 	}
+	names := make([]circulation.StationName, len(spec.Steps))
+	for i, x := range spec.Steps {
+		names[i] = circulation.StationName{User: x.To.User, Unit: x.To.Unit, Function: x.To.Function}
+	}
+	stations, err := circulation.Resolve(ctx, tx, names...)
+	if err != nil {
+		return uuid.Nil, err
+	}
 	n := circulation.NewCirculation{Record: s.Dokument, Level: 3}
-	for _, x := range spec.Steps {
-		step := circulation.NewStep{To: circulation.Station{Function: x.To.Function}, Kind: x.Kind, Instruction: x.Instruction, Group: x.Group}
-		if x.To.User != "" {
-			u, err := org.UserByLogin(ctx, tx, x.To.User)
-			if err != nil {
-				return uuid.Nil, err
-			}
-			step.To.User = u.ID
-		}
-		if x.To.Unit != "" {
-			u, err := org.UnitByCode(ctx, tx, x.To.Unit)
-			if err != nil {
-				return uuid.Nil, err
-			}
-			step.To.Unit = u.ID
-		}
+	for i, x := range spec.Steps {
+		step := circulation.NewStep{To: stations[i], Kind: x.Kind, Instruction: x.Instruction, Group: x.Group}
 		if x.DueDays > 0 {
 			step.Due = at.AddDate(0, 0, x.DueDays)
 		}
