@@ -60,7 +60,7 @@ type Report struct {
 // *preservation.Service is one.
 type Preservation interface {
 	GroupsOfAll(ctx context.Context, a access.Actor, dokumente []uuid.UUID) (map[uuid.UUID][]preservation.ArchiveVersion, error)
-	SealNow(ctx context.Context, a access.Actor) (preservation.SealReport, error)
+	SealNow(ctx context.Context, a access.Actor, dokumente ...uuid.UUID) (preservation.SealReport, error)
 }
 
 // Options of New. Zero values are sound.
@@ -171,7 +171,7 @@ func (s *Service) Write(ctx context.Context, a access.Actor, r Request, dir stri
 	rep := Report{ID: uuid.Must(uuid.NewV7()), Name: target.kind + "-" + target.id.String(), CreatedAt: now, Dokumente: len(target.dokumente)}
 	c, err := s.collect(ctx, a, rep, target)
 	if err == nil && r.Seal && c.pending() {
-		if err = s.seal(ctx, a); err == nil {
+		if err = s.seal(ctx, a, target.dokumente); err == nil {
 			c, err = s.collect(ctx, a, rep, target)
 		}
 	}
@@ -195,14 +195,14 @@ func (s *Service) Write(ctx context.Context, a access.Actor, r Request, dir stri
 // first, also without the right to seal whenever he likes: then the system seals
 // on his behalf. Nothing in the file changes, and it happens only when something
 // asked for has no proof yet.
-func (s *Service) seal(ctx context.Context, a access.Actor) error {
-	_, err := s.proof.SealNow(ctx, a)
+func (s *Service) seal(ctx context.Context, a access.Actor, dokumente []uuid.UUID) error {
+	_, err := s.proof.SealNow(ctx, a, dokumente...)
 	if fault.KindOf(err) != fault.Forbidden {
 		return err
 	}
 	system := access.System(a.Tenant, a.TenantSlug)
 	system.OnBehalfOf, system.Capacity, system.RequestID = a.User, "export", a.RequestID
-	_, err = s.proof.SealNow(ctx, system)
+	_, err = s.proof.SealNow(ctx, system, dokumente...)
 	return err
 }
 

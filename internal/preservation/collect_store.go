@@ -158,13 +158,14 @@ const sqlUncollected = `
     SELECT d.id FROM dokument d
     WHERE d.tenant = evb_tenant() AND d.intake_complete_at IS NULL AND d.state <> 'quarantined' AND d.id > $1
       AND EXISTS (SELECT FROM record_metadata m WHERE m.tenant = d.tenant AND m.record_id = d.id)
+      AND ($4::uuid[] IS NULL OR d.id = ANY ($4))
       AND ($3 OR NOT EXISTS (SELECT FROM archive_version a WHERE a.tenant = d.tenant AND a.dokument_id = d.id))
     ORDER BY d.id LIMIT $2`
 
-// uncollected lists Dokumente whose intake is not over; without all only those
-// that have no archive version.
-func uncollected(ctx context.Context, q postgres.Querier, after uuid.UUID, limit int, all bool) ([]uuid.UUID, error) {
-	rows, err := q.Query(ctx, sqlUncollected, after, limit, all)
+// uncollected lists Dokumente whose intake is not over, of the given ones if
+// there are any; without all only those that have no archive version.
+func uncollected(ctx context.Context, q postgres.Querier, only []uuid.UUID, after uuid.UUID, limit int, all bool) ([]uuid.UUID, error) {
+	rows, err := q.Query(ctx, sqlUncollected, after, limit, all, only)
 	if err != nil {
 		return nil, fmt.Errorf("dokumente in intake: %w", err)
 	}

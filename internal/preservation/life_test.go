@@ -242,6 +242,23 @@ func TestAnIntakeThatEndsAfterTheSealGetsASecondArchiveVersion(t *testing.T) {
 	w.mustVerify(w.verifier(), g[1])
 }
 
+func TestWhoAsksForOneDokumentDoesNotWaitForTheOthers(t *testing.T) {
+	w := newWorld(t)
+	mine, _ := w.receive("Mein Brief", "Brief")
+	other, _ := w.receive("Stapel von heute", "noch im Eingang")
+	r, err := w.p.SealNow(t.Context(), stadt, mine)
+	must(t, err)
+	if r.Documents != 1 {
+		t.Errorf("sealed: %+v", r)
+	}
+	if g := w.groups(mine); len(g) != 1 || len(g[0].Record) == 0 {
+		t.Errorf("what was asked for is not sealed: %+v", g)
+	}
+	if g := w.groups(other); len(g) != 0 {
+		t.Errorf("an intake that nobody asked about was cut short: %+v", g)
+	}
+}
+
 func TestQuarantinedDokumenteAreNotSealed(t *testing.T) {
 	w := newWorld(t)
 	d := id()

@@ -15,13 +15,15 @@ import (
 // hours ends without it.
 const longWait = 30 * time.Second
 
-// SealNow closes everything there is to seal and returns when it is sealed.
+// SealNow closes everything there is to seal and returns when it is sealed. With
+// Dokumente given it waits for these alone and collects nothing else: who wants
+// the proof of one letter does not wait for the batch that is just coming in.
 // Dokumente whose intake is running get Options.SealWait to finish and are then
 // taken as they are. Seals that were waiting for a person go on. A grace period
 // of the authority longer than 30 seconds is not waited for; the report says
 // so. Faults: forbidden, and those of the authority (tsa-...), after which what
 // was closed stays closed and is stamped later.
-func (s *Service) SealNow(ctx context.Context, a access.Actor) (SealReport, error) {
+func (s *Service) SealNow(ctx context.Context, a access.Actor, dokumente ...uuid.UUID) (SealReport, error) {
 	var out SealReport
 	if err := maySeal(a); err != nil {
 		return out, err
@@ -29,7 +31,7 @@ func (s *Service) SealNow(ctx context.Context, a access.Actor) (SealReport, erro
 	if s.o.TSA == nil {
 		return out, fault.New("tsa-not-configured")
 	}
-	if err := s.collectAll(ctx, a.Tenant); err != nil {
+	if err := s.collectAll(ctx, a.Tenant, dokumente); err != nil {
 		return out, err
 	}
 	if err := s.WriteHeads(ctx, a.Tenant); err != nil {
@@ -111,11 +113,11 @@ func (s *Service) closeAll(ctx context.Context, a access.Actor) error {
 }
 
 // collectAll collects every Dokument: at first those whose intake is over, then,
-// when SealWait is over, the others.
-func (s *Service) collectAll(ctx context.Context, tenant access.Tenant) error {
+// when SealWait is over, the others; of the given ones, or of all.
+func (s *Service) collectAll(ctx context.Context, tenant access.Tenant, only []uuid.UUID) error {
 	deadline := time.Now().Add(s.o.SealWait) // the patience of a person, not business time
 	for {
-		open, err := s.collectEach(ctx, tenant, false)
+		open, err := s.collectEach(ctx, tenant, only, false)
 		if err != nil || open == 0 {
 			return err
 		}
@@ -126,19 +128,19 @@ func (s *Service) collectAll(ctx context.Context, tenant access.Tenant) error {
 			return err
 		}
 	}
-	_, err := s.collectEach(ctx, tenant, true)
+	_, err := s.collectEach(ctx, tenant, only, true)
 	return err
 }
 
 // collectEach collects the Dokumente in intake and returns how many have no
 // archive version afterwards.
-func (s *Service) collectEach(ctx context.Context, tenant access.Tenant, force bool) (open int, err error) {
+func (s *Service) collectEach(ctx context.Context, tenant access.Tenant, only []uuid.UUID, force bool) (open int, err error) {
 	var after uuid.UUID
 	for {
 		var ids []uuid.UUID
 		if err := s.db.Read(ctx, tenant, func(q postgres.Querier) error {
 			var err error
-			ids, err = uncollected(ctx, q, after, 500, !force)
+			ids, err = uncollected(ctx, q, only, after, 500, !force)
 			return err
 		}); err != nil {
 			return 0, err
@@ -154,7 +156,7 @@ func (s *Service) collectEach(ctx context.Context, tenant access.Tenant, force b
 		after = ids[len(ids)-1]
 	}
 	err = s.db.Read(ctx, tenant, func(q postgres.Querier) error {
-		ids, err := uncollected(ctx, q, uuid.Nil, 1, false)
+		ids, err := uncollected(ctx, q, only, uuid.Nil, 1, false)
 		open = len(ids)
 		return err
 	})

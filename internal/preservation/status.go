@@ -190,6 +190,17 @@ func (s *Service) Seals(ctx context.Context, a access.Actor, below, limit int) (
 	return out, err
 }
 
+// SealCount says how many seals there are.
+func (s *Service) SealCount(ctx context.Context, a access.Actor) (n int64, err error) {
+	if err := mayAsk(a); err != nil {
+		return 0, err
+	}
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		return q.QueryRow(ctx, `SELECT count(*) FROM seal WHERE tenant = evb_tenant()`).Scan(&n)
+	})
+	return n, err
+}
+
 // Seal gives one seal. Faults: forbidden, seal-not-found.
 func (s *Service) Seal(ctx context.Context, a access.Actor, id uuid.UUID) (SealInfo, error) {
 	if err := mayAsk(a); err != nil {
