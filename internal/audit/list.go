@@ -89,7 +89,7 @@ const (
           AND ($7::uuid IS NULL OR l.subject_id = $7)
           AND ($8 = '' OR l.actor_id::text = $8 OR l.actor_id = (SELECT a.id FROM app_user a WHERE a.tenant = evb_tenant() AND a.login = $8))
           AND ($11 = '' OR l.request_id = $11)
-        ORDER BY l.recorded_at DESC, l.id DESC LIMIT $14)`
+        ORDER BY l.recorded_at DESC, l.id DESC LIMIT %[3]s)`
 	sqlListAll = `
     SELECT x.stream, s.seq, x.id, x.kind, x.record_id, x.subject_kind, x.subject_id, x.actor_id,
         coalesce(u.login, ''), coalesce(u.display_name, ''), x.on_behalf_of, x.capacity, x.via, x.reason, x.request_id,
@@ -101,7 +101,11 @@ const (
     ORDER BY x.recorded_at DESC, x.id DESC`
 )
 
-var sqlList = fmt.Sprintf(sqlListAll, fmt.Sprintf(sqlListOne, "event", event.Events), fmt.Sprintf(sqlListOne, "access_log", event.Access))
+var (
+	sqlList      = fmt.Sprintf(sqlListAll, fmt.Sprintf(sqlListOne, "event", event.Events, "$14"), fmt.Sprintf(sqlListOne, "access_log", event.Access, "$14"))
+	sqlListCount = fmt.Sprintf(`SELECT count(*) FROM (%s UNION ALL %s) y`,
+		fmt.Sprintf(sqlListOne, "event", event.Events, "ALL"), fmt.Sprintf(sqlListOne, "access_log", event.Access, "ALL"))
+)
 
 // List reads a page of the log, newest first. For auditors and administrators;
 // what an entry says in detail is for those who may read everything, and for the
@@ -126,24 +130,48 @@ func (s *Service) List(ctx context.Context, a access.Actor, f Filter, cursor str
 	return p, nil
 }
 
-func (s *Service) page(ctx context.Context, a access.Actor, f Filter, cursor string, limit int) (Page, error) {
+// Count says how many entries List would give in all.
+func (s *Service) Count(ctx context.Context, a access.Actor, f Filter) (n int64, err error) {
+	if err := mayAudit(a); err != nil {
+		return 0, err
+	}
+	args, err := f.arguments("")
+	if err != nil {
+		return 0, err
+	}
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlListCount, args...).Scan(&n) })
+	if err != nil {
+		return 0, fmt.Errorf("count log: %w", err)
+	}
+	return n, nil
+}
+
+// arguments are the first eleven of sqlList, all of sqlListCount.
+func (f Filter) arguments(cursor string) ([]any, error) {
 	at, id, err := parseCursor(cursor)
 	if err != nil {
-		return Page{}, err
+		return nil, err
 	}
 	if f.Stream != "" && f.Stream != event.Events && f.Stream != event.Access {
-		return Page{}, fault.New("audit-filter", "field", "stream")
+		return nil, fault.New("audit-filter", "field", "stream")
 	}
 	kind, prefix := strings.CutSuffix(f.Kind, "*")
 	prefix = prefix || strings.HasSuffix(kind, ".")
-	from, to := f.From, f.To
+	to := f.To
 	if to.IsZero() {
 		to = farFuture
 	}
+	return []any{string(f.Stream), at, id, kind, prefix, nilID(f.Record), nilID(f.Subject), f.Actor, f.From, to, f.RequestID}, nil
+}
+
+func (s *Service) page(ctx context.Context, a access.Actor, f Filter, cursor string, limit int) (Page, error) {
+	args, err := f.arguments(cursor)
+	if err != nil {
+		return Page{}, err
+	}
 	page := Page{Items: []Entry{}}
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlList, string(f.Stream), at, id, kind, prefix, nilID(f.Record), nilID(f.Subject), f.Actor, from, to,
-			f.RequestID, a.User, s.o.Now(), limit+1)
+		rows, err := q.Query(ctx, sqlList, append(args, a.User, s.o.Now(), limit+1)...)
 		if err != nil {
 			return err
 		}

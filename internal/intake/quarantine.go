@@ -33,6 +33,11 @@ const sqlQuarantineList = `
       AND ($4::uuid IS NULL OR q.batch_id = $4) AND (q.created_at, q.id) > ($5, $6)
     ORDER BY q.created_at, q.id LIMIT $7`
 
+const sqlQuarantineCount = `
+    SELECT count(*) FROM quarantine q
+    WHERE q.tenant = evb_tenant() AND ($1 OR q.created_by = $2) AND ($3 OR q.state IN ('open', 'retrying'))
+      AND ($4::uuid IS NULL OR q.batch_id = $4)`
+
 const sqlQuarantineByID = `
     SELECT ` + quarantineColumns + `
     WHERE q.tenant = evb_tenant() AND ($1 OR q.created_by = $2) AND q.id = $3`
@@ -66,6 +71,17 @@ func (s *Service) QuarantineList(ctx context.Context, a access.Actor, f Quaranti
 	out = out[:limit]
 	last := out[limit-1]
 	return out, writeCursor(last.CreatedAt, last.ID), nil
+}
+
+// QuarantineCount says how many entries QuarantineList would give in all.
+func (s *Service) QuarantineCount(ctx context.Context, a access.Actor, f QuarantineFilter) (n int64, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		return q.QueryRow(ctx, sqlQuarantineCount, mayLook(a), a.User, f.All, ptr(f.Batch)).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count quarantine: %w", err)
+	}
+	return n, nil
 }
 
 func mayLook(a access.Actor) bool { return a.User == access.SystemUser || a.Has(lookers...) }

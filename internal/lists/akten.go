@@ -204,6 +204,47 @@ var sqlVorgaengeCount = `
     SELECT count(*) FROM vorgang v JOIN record_object o ON o.tenant = v.tenant AND o.id = v.id
     WHERE v.tenant = evb_tenant() AND v.akte_id = $3 AND ` + access.Sees("o", 1, 2)
 
+var sqlAllVorgaenge = akte.SQLVorgang + `
+    WHERE o.tenant = evb_tenant() AND v.tenant = evb_tenant() AND ` + access.Sees("o", 1, 2) + ` AND v.id > $3
+    ORDER BY v.id LIMIT $4`
+
+var sqlAllVorgaengeCount = `
+    SELECT count(*) FROM vorgang v JOIN record_object o ON o.tenant = v.tenant AND o.id = v.id
+    WHERE v.tenant = evb_tenant() AND ` + access.Sees("o", 1, 2)
+
+// AllVorgaenge lists the Vorgänge of all Akten that the actor sees, oldest
+// first; the total only when it is asked for.
+func (s *Service) AllVorgaenge(ctx context.Context, a access.Actor, cursor string, limit int, counted bool) (p Page[akte.Vorgang], err error) {
+	limit, err = pageSize(limit)
+	if err != nil {
+		return p, err
+	}
+	var after key[int]
+	if err := after.read(cursor); err != nil {
+		return p, err
+	}
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		if counted {
+			var total int64
+			if err := q.QueryRow(ctx, sqlAllVorgaengeCount, a.User, s.now()).Scan(&total); err != nil {
+				return fmt.Errorf("count vorgänge: %w", err)
+			}
+			p.Total = &total
+		}
+		rows, err := q.Query(ctx, sqlAllVorgaenge, a.User, s.now(), after.ID, limit+1)
+		if err != nil {
+			return fmt.Errorf("vorgänge: %w", err)
+		}
+		p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Vorgang])
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	cut(&p, limit, func(v akte.Vorgang) string { return key[int]{ID: v.ID}.String() })
+	return p, nil
+}
+
 // Vorgaenge lists the Vorgänge of an Akte that the actor sees, by number. An
 // Akte that the actor does not see has none.
 func (s *Service) Vorgaenge(ctx context.Context, a access.Actor, akteID uuid.UUID, cursor string, limit int) (p Page[akte.Vorgang], err error) {

@@ -211,19 +211,35 @@ func (s *Service) Find(ctx context.Context, a access.Actor, ref string) (uuid.UU
 	return id, notFound(err)
 }
 
-// List gives batches, newest first, with their pages but without other details.
-// after is the last id of the page before, the nil UUID for the first page;
-// no states means all.
-func (s *Service) List(ctx context.Context, a access.Actor, states []State, after uuid.UUID, limit int) ([]Book, error) {
+// Count says how many batches List would give in all.
+func (s *Service) Count(ctx context.Context, a access.Actor, states []State) (n int64, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		return q.QueryRow(ctx, `SELECT count(*) FROM batch b WHERE b.tenant = evb_tenant() AND (b.created_by = $1 OR $2)
+            AND (cardinality($3::text[]) = 0 OR b.state = ANY ($3))`, a.User, seesAll(a), stateNames(states)).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count batches: %w", err)
+	}
+	return n, nil
+}
+
+func stateNames(states []State) []string {
 	names := make([]string, len(states))
 	for i, st := range states {
 		names[i] = string(st)
 	}
+	return names
+}
+
+// List gives batches, newest first, with their pages but without other details.
+// after is the last id of the page before, the nil UUID for the first page;
+// no states means all.
+func (s *Service) List(ctx context.Context, a access.Actor, states []State, after uuid.UUID, limit int) ([]Book, error) {
 	var out []Book
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		rows, err := q.Query(ctx, sqlBookHead+` AND (b.created_by = $1 OR $2) AND (cardinality($3::text[]) = 0 OR b.state = ANY ($3))
             AND ($4::uuid = '00000000-0000-0000-0000-000000000000' OR b.id < $4) ORDER BY b.id DESC LIMIT $5`,
-			a.User, seesAll(a), names, after, min(max(limit, 1), 200))
+			a.User, seesAll(a), stateNames(states), after, min(max(limit, 1), 200))
 		if err != nil {
 			return err
 		}

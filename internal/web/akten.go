@@ -18,7 +18,7 @@ func (s *Server) getAktenplan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(nodes, newNodeView, "", count(len(nodes))))
+	return writeWhole(w, r, nodes, newNodeView)
 }
 
 func (s *Server) getAkten(w http.ResponseWriter, r *http.Request) error {
@@ -111,6 +111,9 @@ func (s *Server) getAkteVorgaenge(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if _, err := s.p.Akten.Akte(r.Context(), actorOf(r), id); err != nil {
+		return err
+	}
 	return s.vorgaenge(w, r, id)
 }
 
@@ -119,7 +122,22 @@ func (s *Server) getVorgaenge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.vorgaenge(w, r, id)
+	if id != uuid.Nil {
+		return s.vorgaenge(w, r, id)
+	}
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	counted, err := queryBool(r, "count")
+	if err != nil {
+		return err
+	}
+	p, err := s.p.Lists.AllVorgaenge(r.Context(), actorOf(r), cursor, limit, counted)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, newVorgangView, p.NextCursor, p.Total))
 }
 
 func (s *Server) vorgaenge(w http.ResponseWriter, r *http.Request, akteID uuid.UUID) error {

@@ -269,7 +269,11 @@ func (s *Server) getBatches(w http.ResponseWriter, r *http.Request) error {
 	if len(books) == limit {
 		next = fmt.Sprint(books[limit-1].ID)
 	}
-	return writeJSON(w, http.StatusOK, newList(books, func(b scan.Book) scan.Book { return b }, next, nil))
+	total, err := countedOn(r, func() (int64, error) { return s.p.Scan.Count(r.Context(), actorOf(r), states) })
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(books, func(b scan.Book) scan.Book { return b }, next, total))
 }
 
 func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
@@ -289,7 +293,11 @@ func (s *Server) getQuarantine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(rows, newQuarantineView, next, nil))
+	total, err := countedOn(r, func() (int64, error) { return s.p.Intake.QuarantineCount(r.Context(), actorOf(r), f) })
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(rows, newQuarantineView, next, total))
 }
 
 func quarantineAnswer(w http.ResponseWriter, q intake.Quarantine) error {

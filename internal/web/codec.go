@@ -46,6 +46,36 @@ func newList[S, T any](in []S, view func(S) T, next string, total *int64) list[T
 	return l
 }
 
+// countedOn asks for the total of a list when the request wants it.
+func countedOn(r *http.Request, total func() (int64, error)) (*int64, error) {
+	wanted, err := queryBool(r, "count")
+	if err != nil || !wanted {
+		return nil, err
+	}
+	n, err := total()
+	return &n, err
+}
+
+// writeWhole answers with a list that is read whole and is short: all of it, or
+// the part that limit and cursor name. Its cursor is the number of lines before.
+func writeWhole[S, T any](w http.ResponseWriter, r *http.Request, all []S, view func(S) T) error {
+	cursor, limit, err := page(r)
+	if err != nil {
+		return err
+	}
+	from := 0
+	if cursor != "" {
+		if from, err = strconv.Atoi(cursor); err != nil || from < 0 {
+			return fault.New("parameter-invalid", "name", "cursor", "value", cursor)
+		}
+	}
+	part, next := all[min(from, len(all)):], ""
+	if r.URL.Query().Get("limit") != "" && len(part) > limit {
+		part, next = part[:limit], strconv.Itoa(from+limit)
+	}
+	return writeJSON(w, http.StatusOK, newList(part, view, next, count(len(all))))
+}
+
 // mapped is view over in, never nil: an empty list is [] in JSON.
 func mapped[S, T any](in []S, view func(S) T) []T {
 	out := make([]T, 0, len(in))

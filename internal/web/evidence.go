@@ -51,7 +51,11 @@ func (s *Server) getSeals(w http.ResponseWriter, r *http.Request) error {
 	if len(seals) == limit {
 		next = strconv.Itoa(seals[limit-1].Number)
 	}
-	return writeJSON(w, http.StatusOK, newList(seals, newSealView, next, nil))
+	total, err := countedOn(r, func() (int64, error) { return s.p.Preservation.SealCount(r.Context(), actorOf(r)) })
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(seals, newSealView, next, total))
 }
 
 func evidenceAnswer(w http.ResponseWriter, e preservation.Evidence) error {
@@ -218,7 +222,11 @@ func (s *Server) getAudit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(p.Items, func(e audit.Entry) audit.Entry { return e }, p.NextCursor, nil))
+	total, err := countedOn(r, func() (int64, error) { return s.p.Audit.Count(r.Context(), actorOf(r), f) })
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, newList(p.Items, func(e audit.Entry) audit.Entry { return e }, p.NextCursor, total))
 }
 
 // getAuditExport writes the whole selection as CSV or JSON.

@@ -17,7 +17,7 @@ func (s *Server) getPostkoerbe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(list, newPostkorbView, "", count(len(list))))
+	return writeWhole(w, r, list, newPostkorbView)
 }
 
 // getTargets lists every Postkorb that something can be forwarded to, without
@@ -27,7 +27,7 @@ func (s *Server) getTargets(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(list, newPostkorbView, "", count(len(list))))
+	return writeWhole(w, r, list, newPostkorbView)
 }
 
 func (s *Server) getItems(w http.ResponseWriter, r *http.Request) error {

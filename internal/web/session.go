@@ -192,7 +192,7 @@ func (s *Server) getUsers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(users, func(u org.User) org.User { return u }, "", count(len(users))))
+	return writeWhole(w, r, users, func(u org.User) org.User { return u })
 }
 
 func (s *Server) getUnits(w http.ResponseWriter, r *http.Request) error {
@@ -204,7 +204,7 @@ func (s *Server) getUnits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, newList(units, func(u org.Unit) org.Unit { return u }, "", count(len(units))))
+	return writeWhole(w, r, units, func(u org.Unit) org.Unit { return u })
 }
 
 // userID finds a person by login or id; the nil UUID for an empty one.
