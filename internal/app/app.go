@@ -262,7 +262,7 @@ func (a *App) services() error {
 		return err
 	}
 	a.extract = extract.New(a.db, a.facts, a.blobs, a.akten, a.engine, extract.Options{Now: now, Log: log, Registerer: reg})
-	if a.rules, err = rules.New(a.db, a.facts, rules.Options{Now: now, Log: log, StartCirculation: a.startCirculation}); err != nil {
+	if a.rules, err = rules.New(a.db, a.facts, rules.Options{Now: now, Log: log, StartCirculation: a.startCirculation, StartProcess: a.startProcess}); err != nil {
 		return err
 	}
 	a.routing = routing.New(a.db, a.facts, a.blobs, a.postkoerbe, routing.Options{Now: now, Log: log, Registerer: reg, Rules: a.rules, Akten: a.akten})

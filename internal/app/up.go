@@ -110,6 +110,9 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 			return err
 		}
 		if o.Demo {
+			if err := a.demoProcess(ctx, tenant); err != nil {
+				return fmt.Errorf("demo process: %w", err)
+			}
 			if err := a.demoBatch(ctx, dir, tenant); err != nil {
 				return fmt.Errorf("demo batch: %w", err)
 			}

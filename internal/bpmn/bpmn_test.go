@@ -125,6 +125,7 @@ func TestWhatIsDrawnAndNotExecutableIsNamedWithItsID(t *testing.T) {
 		"parallel condition": {`<startEvent id="s"/><parallelGateway id="x"/><endEvent id="e"/>` + flows("s>x", "x>e?a == 1"), "x-e", "bpmn-condition-parallel"},
 		"out of end":         {line(`<task id="x"/>`) + `<task id="y"/>` + flows("e>y"), "e", "bpmn-flow-out-of-end"},
 		"JUEL call":          {`<startEvent id="s"/><exclusiveGateway id="x"/><task id="a"/><endEvent id="e"/>` + flows("s>x", "x>a?${bean.check(a)}", "x>e?true", "a>e"), "x-a", "bpmn-condition"},
+		"JavaScript":         {`<startEvent id="s"/><exclusiveGateway id="x" default="x-e"/><task id="a"/><endEvent id="e"/>` + strings.Replace(flows("s>x", "x>a?true", "x>e", "a>e"), "<conditionExpression>", `<conditionExpression language="JavaScript">`, 1), "x-a", "bpmn-condition-language"},
 		"FEEL range":         {`<startEvent id="s"/><exclusiveGateway id="x"/><task id="a"/><endEvent id="e"/>` + flows("s>x", "x>a?= a in [1..2]", "x>e?true", "a>e"), "x-a", "bpmn-condition"},
 		"free text":          {`<startEvent id="s"/><exclusiveGateway id="x"/><task id="a"/><endEvent id="e"/>` + flows("s>x", "x>a?amount is big", "x>e?true", "a>e"), "x-a", "bpmn-condition"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"evb/internal/fault"
@@ -83,6 +84,11 @@ func (c *checker) refuse(n *Node, code string, kv ...string) {
 	c.m.refuse(n.ID, n.Element, code, kv...)
 }
 
+// named says that something stands against the node already.
+func (c *checker) named(id string) bool {
+	return slices.ContainsFunc(c.m.problems, func(u Unsupported) bool { return u.ID == id })
+}
+
 func (c *checker) scope(s *Scope, id, elementName string) {
 	starts := s.Starts()
 	if len(starts) == 0 {
@@ -93,7 +99,7 @@ func (c *checker) scope(s *Scope, id, elementName string) {
 	}
 	seen := reachable(starts)
 	for _, n := range s.Nodes {
-		if !seen[n] && len(starts) > 0 {
+		if !seen[n] && len(starts) > 0 && !c.named(n.ID) {
 			c.refuse(n, "bpmn-unreachable")
 		}
 		c.node(n)
@@ -207,9 +213,26 @@ func (c *checker) flow(f *Flow) {
 	if f.Condition == "" || f.From.Kind == Parallel || f == f.From.Default {
 		return
 	}
+	if !f.ours() {
+		c.m.refuse(f.ID, "sequenceFlow", "bpmn-condition-language", "condition", f.Condition, "language", f.Language)
+		return
+	}
 	if _, err := Condition(f.Condition); err != nil {
 		c.m.refuse(f.ID, "sequenceFlow", "bpmn-condition", "condition", f.Condition, "reason", err.Error())
 	}
+}
+
+// ours says that a condition is in a language that we translate. What names no
+// language is known by its form; a language of the whole file is a default that
+// tools write without meaning it.
+func (f *Flow) ours() bool {
+	l := strings.ToLower(f.Language)
+	for _, known := range []string{"", "cel", "feel", "juel", "expression", "unified"} {
+		if l == known || known != "" && strings.Contains(l, known) {
+			return true
+		}
+	}
+	return strings.HasPrefix(f.Condition, "${") || strings.HasPrefix(f.Condition, "#{")
 }
 
 // calls checks call activities: the process has to stand in the file, have a

@@ -83,7 +83,7 @@ func (s *Service) StartTx(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 		return uuid.Nil, err
 	}
 	process := firstOf(n.Process, h.plan.Model.Main().ID)
-	opts, err := s.options(ctx, tx, a, at)
+	opts, err := options(ctx, tx, at)
 	if err != nil {
 		return uuid.Nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/bpmn"
 	"evb/internal/bpmn/run"
+	"evb/internal/calendar"
 	"evb/internal/circulation"
 	"evb/internal/event"
 	"evb/internal/fault"
@@ -151,24 +152,28 @@ func (s *Service) read(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*held, err
 	return h, err
 }
 
-// options of a step of a tenant at a moment.
-func (s *Service) options(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time) (run.Options, error) {
-	zone, err := place(ctx, tx)
+// options of a step of a tenant at a moment: days by the clock of the place, and
+// a deadline that was counted in days ends on a working day (§ 193 BGB).
+func options(ctx context.Context, tx pgx.Tx, at time.Time) (run.Options, error) {
+	c, err := calendar.Of(ctx, tx)
 	if err != nil {
 		return run.Options{}, err
 	}
-	o := run.Options{Now: at.In(zone)}
-	if s.o.WorkingDay != nil {
-		o.WorkingDay = s.o.WorkingDay(a.Tenant)
-	}
-	return o, nil
+	return run.Options{Now: at.In(c.Zone), WorkingDay: func(t time.Time) time.Time {
+		l := t.In(c.Zone)
+		if c.Working(l) {
+			return t
+		}
+		d := c.Next(l)
+		return time.Date(d.Year(), d.Month(), d.Day(), l.Hour(), l.Minute(), l.Second(), l.Nanosecond(), c.Zone)
+	}}, nil
 }
 
 // step gives an instance one input, in the caller's transaction, and what
 // follows from Dokumente that are there already. run.ErrStale: nothing has
 // changed.
 func (s *Service) step(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, h *held, in run.Input) error {
-	o, err := s.options(ctx, tx, a, at)
+	o, err := options(ctx, tx, at)
 	if err != nil {
 		return err
 	}

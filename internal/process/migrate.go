@@ -133,7 +133,7 @@ func (s *Service) move(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 			process = plan.Model.Main().ID
 		}
 	}
-	o, err := s.options(ctx, tx, a, at)
+	o, err := options(ctx, tx, at)
 	if err != nil {
 		return nil, err
 	}

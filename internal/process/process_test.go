@@ -618,3 +618,12 @@ func TestARuleStartsTheNewestActiveVersionForTheVorgangOfADokument(t *testing.T)
 		}
 	}
 }
+
+func TestADeadlineInDaysEndsOnAWorkingDay(t *testing.T) {
+	w := newWorks(t) // it is Tuesday, 24 November 2026, 10:00 in Berlin
+	i := w.begin(xmlFile(`<intermediateCatchEvent id="t"><timerEventDefinition><timeDuration>P31D</timeDuration></timerEventDefinition></intermediateCatchEvent>`+flow("s", "t")+flow("t", "e")), bpmn.Activation{}, nil)
+	// The 25th of December is a holiday, a week-end follows.
+	if due := w.at(i.ID, "t timer").Steps[0].DueAt; due == nil || !due.Equal(time.Date(2026, 12, 28, 9, 0, 0, 0, time.UTC)) {
+		t.Errorf("due %v", due)
+	}
+}

@@ -25,9 +25,6 @@ import (
 type Options struct {
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: discarded
-	// WorkingDay gives the calendar of a tenant: the day itself when people work
-	// on it, else the next one they do. nil: every day is a working day.
-	WorkingDay func(tenant access.Tenant) func(time.Time) time.Time
 	// Actions are the built-in actions by name (bpmn.Actions).
 	Actions map[string]Action
 	// HTTP calls webhooks; nil: a client that follows no redirect.
@@ -135,15 +132,4 @@ func (s *Service) plan(ctx context.Context, q postgres.Querier, activation uuid.
 	}
 	s.plans[activation] = p
 	return p, nil
-}
-
-const sqlZone = `SELECT zone FROM tenant WHERE id = evb_tenant()`
-
-// place is the zone of the tenant.
-func place(ctx context.Context, q postgres.Querier) (*time.Location, error) {
-	var zone string
-	if err := q.QueryRow(ctx, sqlZone).Scan(&zone); err != nil {
-		return nil, err
-	}
-	return time.LoadLocation(zone)
 }

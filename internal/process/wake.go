@@ -187,7 +187,7 @@ func (s *Service) takeArrived(ctx context.Context, tx pgx.Tx, a access.Actor, at
 		if err := s.log.Append(ctx, tx, a, at, h.fact(MessageTaken, "", map[string]any{"element": element, "dokument_id": dokument, "document_type": docType})); err != nil {
 			return err
 		}
-		o, err := s.options(ctx, tx, a, at)
+		o, err := options(ctx, tx, at)
 		if err != nil {
 			return err
 		}
