@@ -292,8 +292,8 @@ type stepView struct {
 	Executions []executionView `json:"executions"`
 }
 
-// differenceView is what there is between the version that was signed and the
-// one that is there now.
+// differenceView names the version that was signed and the one that is there
+// now; their texts are compared by /dokumente/{id}/difference.
 type differenceView struct {
 	DokumentID *uuid.UUID `json:"dokument_id"`
 	From       int        `json:"from_version"`

@@ -48,6 +48,7 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/dokumente/{id}/pages/{n:[0-9]+}.png", ID: "page", DE: "Bild einer Seite", EN: "Image of a page", Handle: s.getPage, Class: download, Query: []string{"version"}, OutType: "image/png"},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/versions", ID: "versions", DE: "Versionen", EN: "Versions", Handle: one(s.p.Akten.Dokument, versionsAnswer), Out: list[versionView]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/versions", ID: "createVersion", DE: "Weitere Version einreichen", EN: "Submit a further version", Handle: s.postVersion, Class: upload, InType: "multipart/form-data", Out: intake.Receipt{}, Status: http.StatusCreated, IfMatch: true, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/difference", ID: "difference", DE: "Unterschied zweier Versionen im Text", EN: "Difference between the texts of two versions", Handle: s.getDifference, Query: []string{"from", "to"}, Out: differenceText{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/history", ID: "history", DE: "Verlauf", EN: "History", Handle: one(s.p.Lists.History, historyAnswer), Out: list[historyView]{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/items", ID: "dokumentItems", DE: "Wo es liegt", EN: "Where it lies", Handle: s.getDokumentItems, Out: list[itemView]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/file", ID: "file", DE: "Zum Vorgang nehmen", EN: "File to a Vorgang", Handle: s.postFile, In: fileBody{}, Out: dokumentView{}},

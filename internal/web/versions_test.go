@@ -55,6 +55,18 @@ func TestAFurtherVersionAndTheOldOnesContent(t *testing.T) {
 		t.Errorf("text: %q", a.Body)
 	}
 	w.call(w.Schulz, "GET", path+"/pages/2.png", nil).want(200)
+	w.call(w.Schulz, "GET", path+"/difference", nil).want(404, "text-not-ready") // nobody has read the first one
+	w.read(w.call(w.Schulz, "GET", path+"/versions", nil).items()[0]["id"].(string))
+	diff := w.call(w.Schulz, "GET", path+"/difference", nil).want(200)
+	if d := diff.json(); d["changed"] != true || d["from_version"] != float64(1) || !bytes.Contains(diff.Body, []byte(`"op":"removed","lines":1,"text":"Erste`)) || !bytes.Contains(diff.Body, []byte(`"op":"added"`)) {
+		t.Errorf("difference: %s", diff.Body)
+	}
+	if d := w.call(w.Schulz, "GET", path+"/difference?from=2&to=2", nil).want(200).json(); d["changed"] != false {
+		t.Errorf("difference of one version: %v", d)
+	}
+	w.call(w.Schulz, "GET", path+"/difference?from=7", nil).want(404)
+	w.call(w.Schulz, "GET", path+"/difference?from=x", nil).want(400, "parameter-invalid")
+	w.call(w.Meier, "GET", path+"/difference", nil).want(404, "not-found")
 	if h := w.call(w.Schulz, "GET", path+"/history", nil).want(200); !bytes.Contains(h.Body, []byte("dokument.version_added")) {
 		t.Errorf("history: %s", h.Body)
 	}
