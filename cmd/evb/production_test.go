@@ -354,6 +354,9 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	}
 
 	i.storeHangs(web, fach, registry)
+	i.postgresStops(t, web, second, fach, registry)
+	last := i.stampsStop(t, web, fach, registry, remote)
+	lying := len(i.clearing(web, registry))
 
 	// Who leaves is out at once; a role ends by itself.
 	user := func(args ...string) int {
@@ -381,6 +384,12 @@ func TestProductionWithSeveralProcesses(t *testing.T) {
 	}
 
 	second.stop()
+	web.stop()
+	web = i.restored(t, remoteTo)
+	if got := len(i.clearing(web, registry)); got != lying {
+		t.Errorf("%d letters in the clearing after the restore, want %d", got, lying)
+	}
+	i.proven(t, web, last, remoteTo(web))
 	web.stop()
 }
 
