@@ -111,6 +111,7 @@ func TestWhatIsDrawnAndNotExecutableIsNamedWithItsID(t *testing.T) {
 		"parallel service":   {line(`<serviceTask id="x" evb:action="close"><multiInstanceLoopCharacteristics/></serviceTask>`), "x", "bpmn-multi-instance"},
 		"unknown action":     {line(`<serviceTask id="x" evb:action="explode"/>`), "x", "bpmn-action"},
 		"webhook":            {line(`<serviceTask id="x" evb:webhook="file:///etc/passwd"/>`), "x", "bpmn-webhook"},
+		"step kind":          {line(`<userTask id="x" evb:kind="dance"/>`), "x", "bpmn-step-kind"},
 		"unknown process":    {line(`<callActivity id="x" calledElement="q"/>`), "x", "bpmn-call-unknown"},
 		"calls itself":       {line(`<callActivity id="x" calledElement="p"/>`), "x", "bpmn-call-cycle"},
 		"event sub-process":  {line(`<task id="x"/>`) + `<subProcess id="z" triggeredByEvent="true"><startEvent id="z1"/></subProcess>`, "z", "bpmn-event-sub-process"},
@@ -141,6 +142,18 @@ func TestWhatIsDrawnAndNotExecutableIsNamedWithItsID(t *testing.T) {
 			}
 			t.Errorf("%s %s is not among %+v", tc.id, tc.code, r.Unsupported)
 		})
+	}
+}
+
+func TestWhatOnlyNamesWorkIsDoneBySomebody(t *testing.T) {
+	r := read(t, file(`<startEvent id="s"/><callActivity id="a" calledElement="t:g"/><callActivity id="b"/><subProcess id="c"/><scriptTask id="d"/><businessRuleTask id="f"/><sendTask id="h"/><serviceTask id="i" camunda:class="org.example.Mail"/><endEvent id="e"/>`+
+		flows("s>a", "a>b", "b>c", "c>d", "d>f", "f>h", "h>i", "i>e"), `<globalUserTask id="g" name="Prüfen"/>`)).Check()
+	var needs []string
+	for _, n := range r.Needs {
+		needs = append(needs, n.ID+" "+n.What)
+	}
+	if !r.Executable() || strings.Join(needs, ", ") != "a station, b station, c station, d station, f station, h station, i station" {
+		t.Errorf("needs %v, unsupported %+v", needs, r.Unsupported)
 	}
 }
 

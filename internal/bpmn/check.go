@@ -182,6 +182,9 @@ func (c *checker) work(n *Node) {
 	case t.IsZero():
 		c.need(n.ID, n.Element, n.Name, NeedStation, "bpmn-need-station")
 	}
+	if n.StepKind != "" && !slices.Contains(StepKinds, n.StepKind) {
+		c.refuse(n, "bpmn-step-kind", "kind", n.StepKind)
+	}
 	if n.Form != "" && !json.Valid([]byte(n.Form)) {
 		c.refuse(n, "bpmn-form")
 	}

@@ -20,6 +20,7 @@ type reader struct {
 	boundary    map[*Node]string
 	defaults    map[*Node]string
 	sent        map[string][]string
+	global      map[string]bool // tasks that stand beside the processes, to be called
 	made        int
 }
 
@@ -38,7 +39,7 @@ func Read(raw []byte) (*Model, error) {
 	r := &reader{
 		m:        &Model{nodes: map[string]*Node{}, flows: map[string]*Flow{}, Exporter: strings.TrimSpace(root.attr("exporter") + " " + root.attr("exporterVersion"))},
 		messages: map[string]*element{}, codes: map[string]string{}, definitions: map[string]*element{},
-		lanes: map[string]string{}, boundary: map[*Node]string{}, defaults: map[*Node]string{}, sent: map[string][]string{},
+		lanes: map[string]string{}, boundary: map[*Node]string{}, defaults: map[*Node]string{}, sent: map[string][]string{}, global: map[string]bool{},
 	}
 	for _, e := range root.kids {
 		r.root(e)
@@ -82,6 +83,8 @@ func (r *reader) root(e *element) {
 				r.sent[from] = append(r.sent[from], local(k.attr("targetRef")))
 			}
 		}
+	case "globalTask", "globalUserTask", "globalManualTask":
+		r.global[id] = true
 	case "choreography", "globalChoreographyTask":
 		r.refuse(id, e, "bpmn-element-unsupported")
 	default:
@@ -240,8 +243,8 @@ func (r *reader) activity(n *Node, e *element) error {
 		if c := e.extension(zeebe, "calledElement"); c != nil && n.Called == "" {
 			n.Called = c.attr("processId")
 		}
-		if n.Called == "" {
-			n.Kind = Task // a symbol that names no process: somebody does what it says
+		if n.Called == "" || r.global[n.Called] {
+			n.Kind, n.Called = Task, "" // a symbol that names no process, or a task: somebody does what it says
 		}
 	case "subProcess":
 		n.Kind, n.Children = SubProcess, &Scope{Owner: n}

@@ -9,6 +9,9 @@ import (
 // yet, close the Vorgang.
 var Actions = []string{"seal", "close"}
 
+// StepKinds are what evb:kind can ask of a station (circulation_step.kind).
+var StepKinds = []string{"information", "action", "comment", "consult", "co_sign", "final_sign", "dispatch", "follow_up", "file_away"}
+
 // station reads who does a step: evb attributes or element first, else what
 // Camunda, Zeebe, Activiti and Flowable write, else the performers of the
 // standard (decisions 9.2). What is an expression names nobody.

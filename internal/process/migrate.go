@@ -150,5 +150,8 @@ func (s *Service) move(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	if err := s.keep(ctx, tx, a, at, h, r, m.Reason); err != nil {
 		return nil, err
 	}
-	return nil, s.log.Append(ctx, tx, a, at, h.fact(Migrated, m.Reason, map[string]any{"from": from, "to": m.To}))
+	if err := s.log.Append(ctx, tx, a, at, h.fact(Migrated, m.Reason, map[string]any{"from": from, "to": m.To})); err != nil {
+		return nil, err
+	}
+	return nil, s.takeArrived(ctx, tx, a, at, h)
 }

@@ -2,11 +2,7 @@ package process_test
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -403,82 +399,6 @@ func TestMessagesGoFromInstanceToInstanceAndComeFromOutside(t *testing.T) {
 	}
 }
 
-func TestAWebhookIsSignedAndTriedWithOneID(t *testing.T) {
-	w := newWorks(t)
-	type call struct {
-		id, stamp, signature string
-		body                 []byte
-	}
-	var calls []call
-	status, answer := http.StatusServiceUnavailable, ""
-	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		calls = append(calls, call{r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp"), r.Header.Get("Webhook-Signature"), body})
-		rw.WriteHeader(status)
-		_, _ = io.WriteString(rw, answer)
-	}))
-	defer srv.Close()
-	d := w.define(xmlFile(`<serviceTask id="h" name="Melden" evb:webhook="`+srv.URL+`"/><exclusiveGateway id="x"/><userTask id="t" evb:unit="FB61"/><boundaryEvent id="b" attachedToRef="h"><errorEventDefinition errorRef="er"/></boundaryEvent>`+
-		flow("s", "h")+flow("h", "x")+flow("x", "e", "n == 7")+flow("b", "t")+flow("t", "e"), `<error id="er" errorCode="unknown-person"/>`), bpmn.Activation{})
-	start := func() uuid.UUID {
-		i, _, err := w.s.Start(t.Context(), w.Schulz, process.NewInstance{Definition: d.ID, Vorgang: w.vorgang, Variables: map[string]any{"who": "x"}})
-		w.ok(err)
-		return i.ID
-	}
-	id := start()
-	w.run(process.JobCall, false)
-	w.at(id, "h service")
-	w.run(process.JobCall, true)
-	if got := w.at(id, "h failed"); got.Failed != 1 || !strings.Contains(got.Steps[0].Reason, "503") {
-		t.Errorf("%+v", got)
-	}
-	status, answer = http.StatusOK, `{"variables":{"n":7}}`
-	if _, err := w.s.Retry(t.Context(), w.Schulz, id, 0, nil, 0); err != nil {
-		t.Fatal(err)
-	}
-	w.run(process.JobCall, false)
-	if got := w.at(id); got.State != "done" {
-		t.Errorf("%+v", got)
-	}
-	if len(calls) != 3 || calls[0].id != calls[1].id || calls[1].id != calls[2].id {
-		t.Fatalf("calls %+v", calls)
-	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(d.Activation.WebhookSecret, "whsec_"))
-	w.ok(err)
-	if c := calls[2]; process.Sign(secret, c.id, c.stamp, c.body) != c.signature || !strings.Contains(string(c.body), `"who":"x"`) {
-		t.Errorf("signature or body: %+v", c)
-	}
-	status, answer = http.StatusUnprocessableEntity, `{"error":{"code":"unknown-person","message":"nobody"}}`
-	id = start()
-	w.run(process.JobCall, false)
-	w.at(id, "t task")
-	status, answer = http.StatusNotFound, ""
-	id = start()
-	w.run(process.JobCall, false) // in vain: no further try
-	w.at(id, "h failed")
-}
-
-func TestABuiltInActionRunsUntilItIsDone(t *testing.T) {
-	w := newWorks(t)
-	tries := 0
-	w.actions["close"] = func(ctx context.Context, a access.Actor, c process.Call) (map[string]any, error) {
-		if tries++; tries == 1 {
-			return nil, fault.New("database-unavailable")
-		}
-		if c.Vorgang != w.vorgang || c.Element != "h" {
-			t.Errorf("%+v", c)
-		}
-		return map[string]any{"closed": true}, nil
-	}
-	i := w.begin(xmlFile(`<serviceTask id="h" evb:action="close"/>`+flow("s", "h")+flow("h", "e")), bpmn.Activation{}, nil)
-	w.run(process.JobCall, false)
-	w.at(i.ID, "h service")
-	w.run(process.JobCall, false)
-	if got := w.at(i.ID); got.State != "done" || got.Variables["closed"] != true {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestAStationThatNobodyCanWorkAtFailsItsStepAlone(t *testing.T) {
 	w := newWorks(t)
 	i := w.begin(xmlFile(`<userTask id="a" evb:unit="FB61"/><userTask id="b" evb:function="registry" evb:unit="FB64"/><userTask id="c" evb:function="head" evb:unit="FB64"/>`+
@@ -544,78 +464,6 @@ func TestARefusalIsAnOutcomeOrAnErrorWhereOneIsDrawn(t *testing.T) {
 	w.done(w.Schulz, i.ID, "b")
 	if got := w.at(i.ID); got.State != "done" {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestInstancesKeepTheirVersionUntilTheyAreMigrated(t *testing.T) {
-	w := newWorks(t)
-	d1 := w.define(xmlFile(`<userTask id="a" evb:unit="FB61"/>`+flow("s", "a")+flow("a", "e")), bpmn.Activation{})
-	start := func(d process.Definition) uuid.UUID {
-		i, _, err := w.s.Start(t.Context(), w.Schulz, process.NewInstance{Definition: d.ID, Vorgang: w.vorgang})
-		w.ok(err)
-		return i.ID
-	}
-	old, moved := start(d1), start(d1)
-	d2 := w.define(xmlFile(`<userTask id="a2" evb:unit="FB61"/><userTask id="b" evb:unit="FB61"/>`+flow("s", "a2")+flow("a2", "b")+flow("b", "e")), bpmn.Activation{})
-	if d2.Version != d1.Version+1 || d2.Key != d1.Key {
-		t.Errorf("versions %+v %+v", d1, d2)
-	}
-	_, err := w.s.Migrate(t.Context(), w.designer, moved, process.Migration{To: d2.ID}, 0)
-	w.want(err, "not-found") // the designer does not see the Vorgang
-	_, err = w.s.Migrate(t.Context(), w.Schulz, moved, process.Migration{To: d2.ID}, 0)
-	w.want(err, "process-designer-only")
-	r, err := w.s.MigrateAll(t.Context(), w.designer, d1.ID, process.Migration{To: d2.ID}, false)
-	w.ok(err)
-	if r.Instances != 2 || r.Moved != 0 || len(r.Obstacles) != 2 {
-		t.Errorf("%+v", r)
-	}
-	both := w.Schulz
-	both.Memberships = append(append([]access.Membership(nil), both.Memberships...), access.Membership{Role: access.ProcessDesigner})
-	plan := process.Migration{To: d2.ID, Nodes: map[string]string{"a": "a2"}}
-	_, err = w.s.Migrate(t.Context(), both, moved, process.Migration{To: d2.ID}, 0)
-	w.want(err, "process-migration-refused")
-	_, err = w.s.Migrate(t.Context(), both, moved, plan, 0)
-	w.ok(err)
-	w.at(moved, "a2 task")
-	w.at(old, "a task")
-	w.done(w.Schulz, old, "a")
-	w.at(old)
-	w.done(w.Schulz, moved, "a2")
-	w.at(moved, "b task")
-	third := start(d1)
-	if r, err = w.s.MigrateAll(t.Context(), w.designer, d1.ID, plan, false); err != nil || r.Moved != 1 || r.Applied {
-		t.Errorf("%+v, %v", r, err)
-	}
-	w.at(third, "a task")
-	if r, err = w.s.MigrateAll(t.Context(), w.designer, d1.ID, plan, true); err != nil || r.Moved != 1 {
-		t.Errorf("%+v, %v", r, err)
-	}
-	w.at(third, "a2 task")
-}
-
-func TestARuleStartsTheNewestActiveVersionForTheVorgangOfADokument(t *testing.T) {
-	w := newWorks(t)
-	file := xmlFile(`<userTask id="a" evb:unit="FB61"/>` + flow("s", "a") + flow("a", "e"))
-	start := func(dokument uuid.UUID, name string) (id uuid.UUID, err error) {
-		err = w.DB.InTx(t.Context(), pgtest.Stadt, func(tx pgx.Tx) error {
-			id, err = w.s.StartFor(t.Context(), tx, w.System(), w.Now(), dokument, name, map[string]any{"n": 1})
-			return err
-		})
-		return id, err
-	}
-	dokument := w.file("Antrag")
-	_, err := start(dokument, "p")
-	w.want(err, "process-not-active")
-	w.define(file, bpmn.Activation{})
-	second := w.define(file, bpmn.Activation{})
-	_, err = start(w.Dokument(t, "lose").ID, "Probe")
-	w.want(err, "process-record-unfit")
-	for _, name := range []string{"p", "Probe", second.ID.String()} {
-		id, err := start(dokument, name)
-		w.ok(err)
-		if got := w.at(id, "a task"); got.Version != second.Version || got.Variables["dokument_id"] != dokument.String() {
-			t.Errorf("%s: %+v", name, got)
-		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func (s *Service) Jobs() []job.Definition {
 	return []job.Definition{
 		{Kind: JobDue, Queue: job.Interactive, Run: func(ctx context.Context, j job.Job) error { return s.Wake(ctx, j.Tenant, j.Subject) }},
-		{Kind: JobTimers, Queue: job.Interactive, Every: 30 * time.Second, Run: func(ctx context.Context, j job.Job) error { return s.Sweep(ctx, j.Tenant) }},
+		{Kind: JobTimers, Queue: job.Interactive, Every: 30 * time.Second, Timeout: 10 * time.Minute, Run: func(ctx context.Context, j job.Job) error { return s.Sweep(ctx, j.Tenant) }},
 		{Kind: JobArrived, Queue: job.Interactive, Run: func(ctx context.Context, j job.Job) error { return s.Arrived(ctx, j.Tenant, j.Subject) }},
 		{Kind: JobDeliver, Queue: job.Interactive, Open: openMessages, Run: func(ctx context.Context, j job.Job) error { return s.Deliver(ctx, j.Tenant, j.Subject) }},
 		{Kind: JobCall, Queue: job.Interactive, MaxAttempts: maxCalls, Open: openCalls, Run: s.runCall},
