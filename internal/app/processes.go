@@ -18,20 +18,15 @@ import (
 
 // demoProcess stores and activates the demo's process, or finds it.
 func (a *App) demoProcess(ctx context.Context, system access.Actor) error {
-	all, err := a.processes.Definitions(ctx, system, uuid.Nil, 200)
-	if err != nil {
+	d, err := a.processes.Newest(ctx, system, demo.ProcessKey)
+	switch {
+	case err == nil && d.Activation == nil && d.Version == 1: // killed between the two
+		_, err = a.processes.Activate(ctx, system, d.ID, bpmn.Activation{})
+		return err
+	case err == nil || !fault.Is(err, "not-found"):
 		return err
 	}
-	for _, d := range all {
-		if d.Key != demo.ProcessKey {
-			continue
-		}
-		if d.Activation == nil && d.Version == 1 { // killed between the two
-			_, err = a.processes.Activate(ctx, system, d.ID, bpmn.Activation{})
-		}
-		return err
-	}
-	d, _, err := a.processes.Store(ctx, system, process.NewDefinition{File: demo.Process(), FileName: "gewerbemeldung.bpmn"})
+	d, _, err = a.processes.Store(ctx, system, process.NewDefinition{File: demo.Process(), FileName: "gewerbemeldung.bpmn"})
 	if err != nil {
 		return err
 	}

@@ -91,6 +91,7 @@ const (
     LEFT JOIN process_activation a ON a.tenant = d.tenant AND a.definition_id = d.id AND a.ended_at = 'infinity'
     WHERE d.tenant = evb_tenant()`
 	sqlDefinitionByID = sqlDefinition + ` AND d.id = $1`
+	sqlNewest         = sqlDefinition + ` AND d.key = $1 ORDER BY d.version DESC LIMIT 1`
 	sqlDefinitions    = sqlDefinition + ` AND ($1::uuid IS NULL OR d.id < $1) ORDER BY d.id DESC LIMIT $2`
 )
 
@@ -132,6 +133,22 @@ func definition(ctx context.Context, q postgres.Querier, id uuid.UUID) (Definiti
 func (s *Service) Definition(ctx context.Context, a access.Actor, id uuid.UUID) (d Definition, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		d, err = definition(ctx, q, id)
+		return err
+	})
+	return d, err
+}
+
+// Newest gives the newest version of a process by its key. Fault: not-found.
+func (s *Service) Newest(ctx context.Context, a access.Actor, key string) (d Definition, err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		rows, err := q.Query(ctx, sqlNewest, key)
+		if err != nil {
+			return err
+		}
+		d, err = pgx.CollectExactlyOneRow(rows, scanDefinition)
+		if missing(err) {
+			return fault.New("not-found")
+		}
 		return err
 	})
 	return d, err

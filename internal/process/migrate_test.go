@@ -15,6 +15,11 @@ import (
 func TestInstancesKeepTheirVersionUntilTheyAreMigrated(t *testing.T) {
 	w := newWorks(t)
 	d1 := w.define(xmlFile(`<userTask id="a" evb:unit="FB61"/>`+flow("s", "a")+flow("a", "e")), bpmn.Activation{})
+	if n, err := w.s.Newest(t.Context(), w.Schulz, "p"); err != nil || n.ID != d1.ID {
+		t.Errorf("newest %+v, %v", n, err)
+	}
+	_, err := w.s.Newest(t.Context(), w.Schulz, "q")
+	w.want(err, "not-found")
 	start := func(d process.Definition) uuid.UUID {
 		i, _, err := w.s.Start(t.Context(), w.Schulz, process.NewInstance{Definition: d.ID, Vorgang: w.vorgang})
 		w.ok(err)
@@ -25,7 +30,7 @@ func TestInstancesKeepTheirVersionUntilTheyAreMigrated(t *testing.T) {
 	if d2.Version != d1.Version+1 || d2.Key != d1.Key {
 		t.Errorf("versions %+v %+v", d1, d2)
 	}
-	_, err := w.s.Migrate(t.Context(), w.designer, moved, process.Migration{To: d2.ID}, 0)
+	_, err = w.s.Migrate(t.Context(), w.designer, moved, process.Migration{To: d2.ID}, 0)
 	w.want(err, "not-found") // the designer does not see the Vorgang
 	_, err = w.s.Migrate(t.Context(), w.Schulz, moved, process.Migration{To: d2.ID}, 0)
 	w.want(err, "process-designer-only")
