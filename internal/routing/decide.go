@@ -17,14 +17,24 @@ import (
 // of the unit whose letter it is. When no unit is known, those of all units are
 // asked, and one of them claims the letter by words that stand in it; a rule for
 // "everything else" of a unit claims nothing that may be another's. doc is
-// what the sets are asked about; Unit, Aktenzeichen and AkteKnown are filled in
-// here. It changes nothing; doc must not be used by others meanwhile.
+// what the sets are asked about; Aktenzeichen and AkteKnown are filled in here, and
+// Unit, which the sender may have named, where number or words know better. It changes nothing; doc must not be used by others meanwhile.
 func JudgeByRules(ctx context.Context, lang *rules.Language, f Facts, t Tables, doc rules.Document) Decision {
 	base := Judge(f, t)
 	if base.final || len(t.Sets) == 0 {
 		return base
 	}
-	doc.Unit, doc.Aktenzeichen, doc.AkteKnown = base.unitCode, base.number.Aktenzeichen, base.number.State == akte.Known
+	if base.unit == uuid.Nil && doc.Unit != "" {
+		// Nothing else says whose it is: then whom the sender means.
+		for _, c := range t.Sets {
+			if c.Set.Unit == doc.Unit {
+				base.unit, base.unitCode = c.UnitID, doc.Unit
+			}
+		}
+	} else {
+		doc.Unit = base.unitCode
+	}
+	doc.Aktenzeichen, doc.AkteKnown = base.number.Aktenzeichen, base.number.State == akte.Known
 	p := lang.Prepare(&doc)
 	var tenant, unit []*rules.Compiled
 	for _, c := range t.Sets {

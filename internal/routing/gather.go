@@ -76,7 +76,11 @@ func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (found []a
 		}
 		return false
 	}
+	bare := skeleton(text)
 	for _, p := range patterns {
+		if !mayBegin(bare, p.Prefix) {
+			continue
+		}
 		for _, m := range brokenPattern(p.Prefix).FindAllStringSubmatchIndex(text, 50) {
 			from, to := m[2], m[3]
 			if covered(from, to) || !insideLine(text, from) {
@@ -121,6 +125,46 @@ var houseShape = regexp.MustCompile(`^\d{1,3}(?:/\d{1,3})?-\p{Lu}{1,5}-\d{1,12}/
 var confused = map[rune]string{
 	'0': "0OoQD", '1': "1lI|i!", '2': "2Zz", '5': "5Ss$", '6': "6Gb", '8': "8B", '3': "3", '4': "4A", '7': "7", '9': "9g",
 	'I': "I1l|!i", 'O': "O0o", 'B': "B8b", 'S': "S5s", 'G': "G6g", 'Z': "Z2z",
+}
+
+// skeleton is a text without blanks and separators, in upper case, with one
+// letter for all that recognition confuses.
+func skeleton(text string) string {
+	var b strings.Builder
+	b.Grow(len(text))
+	for _, r := range text {
+		switch r {
+		case '0', 'O', 'o', 'Q', 'q', 'D', 'd':
+			r = '0'
+		case '1', 'l', 'L', 'I', '|', 'i', '!':
+			r = '1'
+		case '2', 'Z', 'z':
+			r = '2'
+		case '4', 'A', 'a':
+			r = '4'
+		case '5', 'S', 's', '$':
+			r = '5'
+		case '6', 'G', 'b', '8', 'B', '9', 'g':
+			r = '6'
+		default:
+			if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+				continue
+			}
+			r = unicode.ToUpper(r)
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// mayBegin says whether a text of this skeleton can hold the prefix, read badly:
+// a search in it costs less than the pattern, which most texts do not match.
+func mayBegin(bare, prefix string) bool {
+	before, after, slash := strings.Cut(prefix, "/")
+	if !slash {
+		return strings.Contains(bare, skeleton(prefix))
+	}
+	return strings.Contains(bare, skeleton(before)+skeleton(after)) || strings.Contains(bare, skeleton(before)+"1"+skeleton(after))
 }
 
 // brokenPattern matches what begins like the prefix, read badly, and goes on
@@ -304,7 +348,7 @@ func (f Facts) units() []uuid.UUID {
 }
 
 // ownFields are keys of a Dokument's data that are no fields of the letter.
-var ownFields = []string{"recognised", "barcode", "barcodes", "fields", "transfer_note", "aktenzeichen", "quarantine_id", "version_of", "comment", "first_page", "last_page"}
+var ownFields = []string{"recognised", "barcode", "barcodes", "fields", "transfer_note", "aktenzeichen", "unit", "quarantine_id", "version_of", "comment", "first_page", "last_page"}
 
 // documentOf is what rules can ask about; what routing finds out (unit, number)
 // comes later.
@@ -332,6 +376,7 @@ func documentOf(d akte.Dokument, facts textFacts, text string, barcodes []string
 			doc.Fields[k] = v
 		}
 	}
+	doc.Unit, _ = data["unit"].(string)                    // that the sender means
 	if fields, ok := data["fields"].(map[string]any); ok { // those win that are called so
 		maps.Copy(doc.Fields, fields)
 	}

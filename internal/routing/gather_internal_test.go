@@ -141,5 +141,10 @@ func FuzzNumbersOf(f *testing.F) {
 				t.Fatalf("%q does not stand in the text", b.Written)
 			}
 		}
+		for _, p := range testPatterns {
+			if brokenPattern(p.Prefix).MatchString(text) && !mayBegin(skeleton(text), p.Prefix) {
+				t.Fatalf("%s is overlooked", p.Prefix)
+			}
+		}
 	})
 }
