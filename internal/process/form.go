@@ -36,7 +36,7 @@ func fits(n *bpmn.Node, data map[string]any) error {
 	}
 	f := fault.Wrap(err, "process-data-invalid")
 	for _, c := range leaves(bad) {
-		f = f.With("/data/"+strings.Join(c.InstanceLocation, "/"), "process-data-invalid")
+		f = f.With("/"+strings.Join(append([]string{"data"}, c.InstanceLocation...), "/"), "process-data-invalid")
 	}
 	return f
 }
