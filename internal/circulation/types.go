@@ -244,11 +244,6 @@ type Execution struct {
 	Postkorb string     // Forwarded: where to
 }
 
-// Open says that the execution still stands.
-func (e Execution) stands() bool {
-	return !e.Void && e.Outcome != Voided && e.Outcome != Forwarded
-}
-
 // behalf is the actor as deputy of somebody.
 func behalf(a access.Actor, absent uuid.UUID) access.Actor {
 	a.OnBehalfOf, a.Capacity = absent, "deputy"
