@@ -57,7 +57,7 @@ func (s *Service) try(ctx context.Context, tx pgx.Tx, a access.Actor, d Decision
 	}
 	t := d.Target.start
 	start, spec := s.o.Rules.StartCirculation(), t.Circulation
-	if len(t.Process) > 0 {
+	if t.HasProcess() {
 		start, spec = s.o.Rules.StartProcess(), t.Process
 	}
 	if start == nil {
@@ -67,7 +67,7 @@ func (s *Service) try(ctx context.Context, tx pgx.Tx, a access.Actor, d Decision
 	if err != nil {
 		return d, fmt.Errorf("start %s: %w", t.Label(), err)
 	}
-	if len(t.Process) > 0 {
+	if t.HasProcess() {
 		d.Target.Process = id
 	} else {
 		d.Target.Circulation = id

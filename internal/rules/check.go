@@ -96,7 +96,7 @@ func (t Target) check(rule string, names *Names) (out []Finding) {
 	if t.Assign != "" && t.Postkorb == "" {
 		add("finding-rule-assign-alone")
 	}
-	if len(t.Circulation) > 0 {
+	if t.HasCirculation() {
 		if what := circulationForm(t.Circulation); what != "" {
 			add("finding-rule-circulation-invalid", "what", what)
 		}
@@ -104,7 +104,7 @@ func (t Target) check(rule string, names *Names) (out []Finding) {
 			add("finding-rule-circulation-off")
 		}
 	}
-	if len(t.Process) > 0 {
+	if t.HasProcess() {
 		if processName(t.Process) == "" {
 			add("finding-rule-process-invalid")
 		}

@@ -161,6 +161,9 @@ func TestCheckNamesWhatIsWrongWithSetsAndTargets(t *testing.T) {
 			s.Rules[0].Target = rules.Target{Circulation: json.RawMessage(`{"steps":[{"to":{"user":"a.schulz"}}]}`)}
 		}, "rule-circulation-off@r1", ""},
 		{"circulation without steps", func(s *rules.Set) { s.Rules[0].Target = rules.Target{Circulation: json.RawMessage(`{}`)} }, "rule-circulation-invalid@r1 rule-circulation-off@r1", "rule-circulation-invalid@r1"},
+		{"null is no target", func(s *rules.Set) {
+			s.Rules[0].Target.Circulation, s.Rules[0].Target.Process = json.RawMessage("null"), json.RawMessage("null")
+		}, "", ""},
 		{"process", func(s *rules.Set) { s.Rules[0].Target = rules.Target{Process: json.RawMessage(`"baugenehmigung"`)} }, "rule-process-off@r1", ""},
 		{"process without name", func(s *rules.Set) { s.Rules[0].Target = rules.Target{Process: json.RawMessage(`{}`)} }, "rule-process-invalid@r1 rule-process-off@r1", "rule-process-invalid@r1"},
 	} {

@@ -98,13 +98,21 @@ func (t Target) Label() string {
 		return t.Postkorb
 	case t.Akte != "":
 		return "akte:" + t.Akte
-	case len(t.Circulation) > 0:
+	case t.HasCirculation():
 		return "circulation"
-	case len(t.Process) > 0:
+	case t.HasProcess():
 		return "process:" + processName(t.Process)
 	}
 	return ""
 }
+
+// HasCirculation says that the target is one; null is none.
+func (t Target) HasCirculation() bool { return given(t.Circulation) }
+
+// HasProcess says the same of a process.
+func (t Target) HasProcess() bool { return given(t.Process) }
+
+func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 func processName(raw json.RawMessage) string {
 	var name string
@@ -121,7 +129,7 @@ func processName(raw json.RawMessage) string {
 
 // kinds counts how many of the four are named.
 func (t Target) kinds() (n int) {
-	for _, there := range []bool{t.Postkorb != "", t.Akte != "", len(t.Circulation) > 0, len(t.Process) > 0} {
+	for _, there := range []bool{t.Postkorb != "", t.Akte != "", t.HasCirculation(), t.HasProcess()} {
 		if there {
 			n++
 		}
