@@ -48,10 +48,21 @@ type Actor struct {
 	Login       string
 	DisplayName string
 	OnBehalfOf  uuid.UUID // nil UUID: for oneself
-	Capacity    string    // e.g. "deputy"
+	Capacity    string    // Substitute, or empty
 	Via         string    // session:<id>, token:<id>, system
 	RequestID   string
 	Memberships []Membership // as of the start of the request
+	Deputy      bool         // stands in for somebody now: then it is asked for whom each act is (SQLForWhom)
+}
+
+// Substitute is the capacity of a deputy.
+const Substitute = "substitute"
+
+// Behalf is the actor as the deputy of an absent person: what is written down
+// then shows both.
+func (a Actor) Behalf(absent uuid.UUID) Actor {
+	a.OnBehalfOf, a.Capacity = absent, Substitute
+	return a
 }
 
 // Has reports whether the actor holds one of the roles anywhere.

@@ -48,16 +48,19 @@ type grant struct {
 	span
 }
 type worker struct {
-	user uuid.UUID
+	user   uuid.UUID
+	absent uuid.UUID // for whom; nil UUID: in person
 	span
 }
 type object struct {
 	id, scope, submitter uuid.UUID
 	filed                bool
+	class                string
 }
 type item struct {
 	record, desk, assignee uuid.UUID
 	state                  string
+	notice                 bool
 }
 
 var (
@@ -74,9 +77,23 @@ func (w *world) holds(user uuid.UUID, unit uuid.UUID, names ...string) bool {
 
 func (w *world) desk(user uuid.UUID, o object) bool {
 	return slices.ContainsFunc(w.items, func(i item) bool {
-		return i.record == o.id && (i.state == "open" || i.state == "claimed" || i.state == "waiting") && (i.assignee == uuid.Nil || i.assignee == user) &&
-			slices.ContainsFunc(w.desks[i.desk], func(k worker) bool { return k.user == user && k.holds(w.now) })
+		return i.record == o.id && (i.state == "open" || i.state == "claimed" || i.state == "waiting") && !i.notice &&
+			slices.ContainsFunc(w.desks[i.desk], func(k worker) bool {
+				if k.user != user || !k.holds(w.now) {
+					return false
+				}
+				if k.absent == uuid.Nil {
+					return i.assignee == uuid.Nil || i.assignee == user
+				}
+				return w.scopes[o.scope].class == "" && o.class == "" && w.inPerson(i.desk, k.absent) &&
+					(i.assignee == uuid.Nil || i.assignee == user || i.assignee == k.absent)
+			})
 	})
+}
+
+// inPerson: nobody stands in for somebody who works there only as a deputy.
+func (w *world) inPerson(desk, user uuid.UUID) bool {
+	return slices.ContainsFunc(w.desks[desk], func(k worker) bool { return k.user == user && k.absent == uuid.Nil && k.holds(w.now) })
 }
 
 func (w *world) granted(user uuid.UUID, o object, write bool, names []string) bool {
@@ -242,26 +259,36 @@ func (w *world) build(t *testing.T, tx pgx.Tx, r *rand.Rand, town *aktetest.Town
 		case i == 3: // personal: its owner
 			u := pick(w.users)
 			exec(`INSERT INTO postkorb (tenant, id, name, kind, user_id) VALUES (1, $1, 'P', 'personal', $2)`, d, u)
-			w.desks[d] = append(w.desks[d], worker{u, span{w.now, w.now.Add(time.Hour)}})
+			w.desks[d] = append(w.desks[d], worker{u, uuid.Nil, span{w.now, w.now.Add(time.Hour)}})
 		default:
 			exec(`INSERT INTO postkorb (tenant, id, name, kind) VALUES (1, $1, $2, 'group')`, d, fmt.Sprintf("D%d", i))
 		}
 		for range 2 {
-			k := worker{pick(w.users), when()}
+			k := worker{pick(w.users), uuid.Nil, when()}
 			w.desks[d] = append(w.desks[d], k)
 			exec(`INSERT INTO postkorb_member (tenant, postkorb_id, user_id, valid_from, valid_to) VALUES (1, $1, $2, $3, $4) ON CONFLICT DO NOTHING`, d, k.user, k.from, k.to)
 		}
 	}
-	for range 3 { // substitutions, by named Postkorb
+	for n := range 12 { // substitutions, by named Postkorb, also of people who do not work there in person
 		from, deputy, s, sub, d := pick(w.users), pick(w.users), when(), id(), pick(desks)
+		if n > 2 {
+			from, s = w.desks[d][r.IntN(len(w.desks[d]))].user, span{w.now.AddDate(0, 0, -1), w.now.AddDate(0, 0, 1)}
+		}
 		if from == deputy {
 			continue
 		}
-		exec(`INSERT INTO substitution (tenant, id, user_id, deputy_id, valid_from, valid_to) VALUES (1, $1, $2, $3, $4, $5)`, sub, from, deputy, s.from, s.to)
+		var ended *time.Time
+		if r.IntN(5) == 0 {
+			ended = &w.now
+		}
+		exec(`INSERT INTO substitution (tenant, id, user_id, deputy_id, valid_from, valid_to, ended_at) VALUES (1, $1, $2, $3, $4, $5, $6)`, sub, from, deputy, s.from, s.to, ended)
+		if ended != nil {
+			s.to = *ended
+		}
 		exec(`INSERT INTO substitution_postkorb (tenant, substitution_id, postkorb_id) VALUES (1, $1, $2)`, sub, d)
-		w.desks[d] = append(w.desks[d], worker{deputy, s})
+		w.desks[d] = append(w.desks[d], worker{deputy, from, s})
 	}
-	for range 40 {
+	for range 60 {
 		o := object{id: id(), scope: uuid.MustParse("00000000-0000-7000-8000-000000000002")}
 		var parent *uuid.UUID
 		if r.IntN(3) > 0 {
@@ -271,9 +298,12 @@ func (w *world) build(t *testing.T, tx pgx.Tx, r *rand.Rand, town *aktetest.Town
 		if r.IntN(3) == 0 {
 			o.submitter = pick(w.users)
 		}
+		if r.IntN(6) == 0 {
+			o.class = "tax"
+		}
 		w.objects = append(w.objects, o)
-		exec(`INSERT INTO record_object (tenant, id, kind, parent_id, access_scope_id, lifecycle, submitted_by, created_at, created_by, changed_at)
-            VALUES (1, $1, 'dokument', $2, $3, 'open', $4, $5, $6, $5)`, o.id, parent, o.scope, opt(o.submitter), w.now, access.SystemUser)
+		exec(`INSERT INTO record_object (tenant, id, kind, parent_id, access_scope_id, lifecycle, submitted_by, created_at, created_by, changed_at, protection_class)
+            VALUES (1, $1, 'dokument', $2, $3, 'open', $4, $5, $6, $5, $7)`, o.id, parent, o.scope, opt(o.submitter), w.now, access.SystemUser, o.class)
 		for _, d := range desks {
 			if r.IntN(6) != 0 {
 				continue
@@ -282,10 +312,11 @@ func (w *world) build(t *testing.T, tx pgx.Tx, r *rand.Rand, town *aktetest.Town
 			if r.IntN(3) == 0 {
 				i.assignee = pick(w.users)
 			}
+			i.notice = r.IntN(8) == 0
 			w.items = append(w.items, i)
-			exec(`INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, claimed_by, why, received_at, finished_at)
-                VALUES (1, $1, $2, $3, $4, $5, CASE WHEN $4 = 'claimed' THEN $6::uuid END, '{}', $7, CASE WHEN $4 IN ('done', 'returned') THEN $7::timestamptz END)`,
-				id(), d, o.id, i.state, opt(i.assignee), pick(w.users), w.now)
+			exec(`INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, claimed_by, why, received_at, finished_at, notice)
+                VALUES (1, $1, $2, $3, $4, $5, CASE WHEN $4 = 'claimed' THEN $6::uuid END, '{}', $7, CASE WHEN $4 IN ('done', 'returned') THEN $7::timestamptz END, $8)`,
+				id(), d, o.id, i.state, opt(i.assignee), pick(w.users), w.now, i.notice)
 		}
 	}
 	return err

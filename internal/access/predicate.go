@@ -26,10 +26,16 @@ func Changes(alias string, actor, at int) string {
     OR `+hasItem+`)`, alias, actor, at)
 }
 
+// hasItem: an unfinished item on a desk of the actor that is for all, or for the
+// actor. A deputy has in the named Postkörbe of an absent person what that
+// person has there, except what is protected. A notice gives no right.
 const hasItem = `EXISTS (SELECT FROM postkorb_item sees_i
-        WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting')
-          AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u})
-          AND sees_i.postkorb_id = ANY (ARRAY(SELECT evb_actor_postkoerbe({u}, {t}))))`
+        WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting') AND NOT sees_i.notice
+          AND ((sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}) AND sees_i.postkorb_id = ANY (ARRAY(SELECT evb_own_postkoerbe({u}, {t})))
+            OR sees_i.postkorb_id = ANY (ARRAY(SELECT sees_d.postkorb_id FROM evb_deputy_postkoerbe({u}, {t}) sees_d))
+              AND NOT evb_protected({o}.protection_class, {o}.access_scope_id)
+              AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}
+                OR EXISTS (SELECT FROM evb_deputy_postkoerbe({u}, {t}) sees_d WHERE sees_d.postkorb_id = sees_i.postkorb_id AND sees_d.user_id = sees_i.assignee_id))))`
 
 func fill(sql, alias string, actor, at int) string {
 	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(sql)
@@ -53,8 +59,14 @@ func Scopes(actor, at int) string {
 // filed. An id may come twice, and may be in a scope of the actor, too.
 func Own(actor, at int) string {
 	return fill(`SELECT own_i.record_id AS id FROM postkorb_item own_i
-        WHERE own_i.tenant = evb_tenant() AND own_i.state IN ('open', 'claimed', 'waiting') AND (own_i.assignee_id IS NULL OR own_i.assignee_id = {u})
-          AND own_i.postkorb_id = ANY (ARRAY(SELECT evb_actor_postkoerbe({u}, {t})))
+        WHERE own_i.tenant = evb_tenant() AND own_i.state IN ('open', 'claimed', 'waiting') AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id = {u})
+          AND own_i.postkorb_id = ANY (ARRAY(SELECT evb_own_postkoerbe({u}, {t})))
+        UNION ALL
+        SELECT own_i.record_id FROM evb_deputy_postkoerbe({u}, {t}) own_d
+        JOIN postkorb_item own_i ON own_i.tenant = evb_tenant() AND own_i.postkorb_id = own_d.postkorb_id AND own_i.state IN ('open', 'claimed', 'waiting')
+          AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id IN ({u}, own_d.user_id))
+        JOIN record_object own_p ON own_p.tenant = own_i.tenant AND own_p.id = own_i.record_id
+        WHERE NOT evb_protected(own_p.protection_class, own_p.access_scope_id)
         UNION ALL
         SELECT own_o.id FROM record_object own_o
         WHERE own_o.tenant = evb_tenant() AND own_o.submitted_by = {u} AND own_o.parent_id IS NULL`, "", actor, at)
@@ -68,6 +80,10 @@ func Own(actor, at int) string {
 //	p:<postkorb>           an open item without assignee in that Postkorb
 //	a:<postkorb>:<user>    an open item assigned to that user in that Postkorb
 //	u:<user>               submitted by that user and not yet filed
+//
+// Of a protected object the tokens of its items are xp: and xa: instead. Those
+// who work in the Postkorb hold both, their deputies the open ones alone, and
+// a: of the absent person.
 
 // SQLDocumentTokens gives the tokens of record object $1 as one text[] column.
 const SQLDocumentTokens = `
@@ -77,9 +93,10 @@ const SQLDocumentTokens = `
         SELECT 'u:' || o.submitted_by FROM record_object o
         WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.submitted_by IS NOT NULL AND o.parent_id IS NULL
         UNION
-        SELECT CASE WHEN i.assignee_id IS NULL THEN 'p:' || i.postkorb_id ELSE 'a:' || i.postkorb_id || ':' || i.assignee_id END
-        FROM postkorb_item i
-        WHERE i.tenant = evb_tenant() AND i.record_id = $1 AND i.state IN ('open', 'claimed', 'waiting')
+        SELECT CASE WHEN evb_protected(o.protection_class, o.access_scope_id) THEN 'x' ELSE '' END
+            || CASE WHEN i.assignee_id IS NULL THEN 'p:' || i.postkorb_id ELSE 'a:' || i.postkorb_id || ':' || i.assignee_id END
+        FROM postkorb_item i JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
+        WHERE i.tenant = evb_tenant() AND i.record_id = $1 AND i.state IN ('open', 'claimed', 'waiting') AND NOT i.notice
     ) t`
 
 // SQLActorTokens gives the tokens that actor $1 holds at $2, and whether the
@@ -88,9 +105,26 @@ const SQLActorTokens = `
     SELECT coalesce((SELECT array_agg(token) FROM (
         SELECT 's:' || s AS token FROM evb_actor_scopes($1, $2) s
         UNION ALL
-        SELECT 'p:' || p FROM evb_actor_postkoerbe($1, $2) p
+        SELECT x || 'p:' || p FROM evb_own_postkoerbe($1, $2) p, unnest(ARRAY['', 'x']) x
         UNION ALL
-        SELECT 'a:' || p || ':' || $1::uuid FROM evb_actor_postkoerbe($1, $2) p
+        SELECT x || 'a:' || p || ':' || $1::uuid FROM evb_own_postkoerbe($1, $2) p, unnest(ARRAY['', 'x']) x
+        UNION
+        SELECT 'p:' || d.postkorb_id FROM evb_deputy_postkoerbe($1, $2) d
+        UNION
+        SELECT 'a:' || d.postkorb_id || ':' || w FROM evb_deputy_postkoerbe($1, $2) d, unnest(ARRAY[$1::uuid, d.user_id]) w
         UNION ALL
         SELECT 'u:' || $1::uuid
     ) t), '{}')::text[] AS tokens, evb_reads_all($1, $2) AS reads_all`
+
+// SQLForWhom says for whom deputy $2 works on record objects $1 at $3: what lies
+// on a desk of the absent person and on none of the deputy's own is done for that
+// person. One row (record, absent person) for each of these.
+const SQLForWhom = `
+    SELECT i.record_id, (array_agg(d.user_id ORDER BY i.received_at, d.user_id))[1]
+    FROM evb_deputy_postkoerbe($2, $3) d
+    JOIN postkorb_item i ON i.tenant = evb_tenant() AND i.postkorb_id = d.postkorb_id AND i.state IN ('open', 'claimed', 'waiting')
+      AND (i.assignee_id IS NULL OR i.assignee_id IN ($2, d.user_id))
+    WHERE i.record_id = ANY ($1) AND NOT EXISTS (SELECT FROM postkorb_item x
+        WHERE x.tenant = i.tenant AND x.record_id = i.record_id AND x.state IN ('open', 'claimed', 'waiting')
+          AND (x.assignee_id IS NULL OR x.assignee_id = $2) AND x.postkorb_id IN (SELECT evb_own_postkoerbe($2, $3)))
+    GROUP BY i.record_id`

@@ -29,6 +29,7 @@ import (
 	"evb/internal/indexing"
 	"evb/internal/intake"
 	"evb/internal/job"
+	"evb/internal/leaver"
 	"evb/internal/lists"
 	"evb/internal/media"
 	"evb/internal/org"
@@ -39,6 +40,7 @@ import (
 	"evb/internal/routing"
 	"evb/internal/rules"
 	"evb/internal/scan"
+	"evb/internal/substitution"
 	"evb/search"
 	"evb/signature/digest"
 	"evb/storage"
@@ -87,6 +89,8 @@ type App struct {
 	akten        *akte.Service
 	postkoerbe   *postkorb.Service
 	circulations *circulation.Service
+	deputies     *substitution.Service
+	leaver       *leaver.Service
 	processes    *process.Service
 	lists        *lists.Service
 	blobs        *blob.Service
@@ -230,6 +234,8 @@ func (a *App) services() error {
 		},
 	})
 	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions()})
+	a.deputies = substitution.NewService(a.db, a.facts, substitution.Options{Now: now})
+	a.leaver = leaver.New(a.db, a.facts, a.postkoerbe, a.circulations, a.deputies, leaver.Options{Now: now})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
 	var disposal storage.Store
 	if a.o.Places.HasDisposal {
@@ -374,6 +380,7 @@ func (a *App) queue() error {
 // Kinds of the jobs that belong to no other package.
 const (
 	followUps  = "postkorb.follow_ups"
+	deadlines  = "postkorb.deadlines"
 	partitions = "event.partitions"
 )
 
@@ -381,6 +388,10 @@ func (a *App) ownJobs() []job.Definition {
 	return []job.Definition{
 		{Kind: followUps, Queue: job.Interactive, Every: time.Minute, Run: func(ctx context.Context, j job.Job) error {
 			_, err := a.postkoerbe.FireFollowUps(ctx, j.Tenant)
+			return err
+		}},
+		{Kind: deadlines, Queue: job.Interactive, Every: time.Minute, Run: func(ctx context.Context, j job.Job) error {
+			_, err := a.postkoerbe.Escalate(ctx, j.Tenant)
 			return err
 		}},
 		{Kind: partitions, Queue: job.Bulk, Every: 24 * time.Hour, Run: func(ctx context.Context, _ job.Job) error {

@@ -56,7 +56,7 @@ func TestADeputySignsInBothNames(t *testing.T) {
 	w.deputy(w.Yilmaz, w.Roth, w.own(w.Yilmaz))
 	c = w.complete(w.Roth, c.ID, 1, circulation.Agreed)
 	x := last(c.Steps[0])
-	if x.ActorName != w.Roth.DisplayName || x.OnBehalfOfName != w.Yilmaz.DisplayName || x.Capacity != "deputy" {
+	if x.ActorName != w.Roth.DisplayName || x.OnBehalfOfName != w.Yilmaz.DisplayName || x.Capacity != "substitute" {
 		t.Errorf("execution: %+v", x)
 	}
 	h, err := lists.New(w.DB, lists.Options{Now: w.Now}).History(t.Context(), w.Schulz, doc)

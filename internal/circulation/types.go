@@ -246,6 +246,5 @@ type Execution struct {
 
 // behalf is the actor as deputy of somebody.
 func behalf(a access.Actor, absent uuid.UUID) access.Actor {
-	a.OnBehalfOf, a.Capacity = absent, "deputy"
-	return a
+	return a.Behalf(absent)
 }

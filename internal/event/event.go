@@ -73,7 +73,7 @@ const sqlInsert = `
 // in the caller's transaction. at is the business time from the process clock;
 // it is also the recording time. Append may be called with many facts at once.
 func (l *Log) Append(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, facts ...Fact) error {
-	if err := write(ctx, tx, Events, actor, at, facts); err != nil {
+	if err := writeForWhom(ctx, tx, Events, actor, at, facts); err != nil {
 		return err
 	}
 	var items []job.Item
@@ -95,7 +95,48 @@ func (l *Log) Append(ctx context.Context, tx pgx.Tx, actor access.Actor, at time
 // AppendAccess writes facts to the access stream: somebody read, searched or
 // exported something that is to be accounted for.
 func (l *Log) AppendAccess(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, facts ...Fact) error {
-	return write(ctx, tx, Access, actor, at, facts)
+	return writeForWhom(ctx, tx, Access, actor, at, facts)
+}
+
+// writeForWhom writes facts with the name of the absent person for whom a deputy
+// works on their objects. A use case that knows for whom it is has said so in
+// the actor.
+func writeForWhom(ctx context.Context, tx pgx.Tx, stream Stream, actor access.Actor, at time.Time, facts []Fact) error {
+	var records []uuid.UUID
+	if actor.Deputy && actor.OnBehalfOf == uuid.Nil {
+		for _, f := range facts {
+			if f.Record != uuid.Nil {
+				records = append(records, f.Record)
+			}
+		}
+	}
+	if len(records) == 0 {
+		return write(ctx, tx, stream, actor, at, facts)
+	}
+	rows, err := tx.Query(ctx, access.SQLForWhom, records, actor.User, at)
+	if err != nil {
+		return fmt.Errorf("for whom: %w", err)
+	}
+	absent := map[uuid.UUID]uuid.UUID{}
+	var record, user uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&record, &user}, func() error { absent[record] = user; return nil }); err != nil {
+		return fmt.Errorf("for whom: %w", err)
+	}
+	for from := 0; from < len(facts); { // facts keep their order
+		to := from + 1
+		for to < len(facts) && absent[facts[to].Record] == absent[facts[from].Record] {
+			to++
+		}
+		who := actor
+		if user, ok := absent[facts[from].Record]; ok {
+			who = actor.Behalf(user)
+		}
+		if err := write(ctx, tx, stream, who, at, facts[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
 }
 
 // payload is the canonical form of an entry: what the chain covers. Field

@@ -25,7 +25,8 @@ type HistoryLine struct {
 	Kind       string
 	ActorID    uuid.UUID
 	Actor      string
-	OnBehalfOf string
+	OnBehalfOf string // the absent person
+	Capacity   string // access.Substitute, or empty
 	DE, EN     string
 	Reason     string
 	Details    map[string]any
@@ -99,6 +100,7 @@ func line(e event.HistoryEntry, names map[uuid.UUID]string) HistoryLine {
 	}
 	if e.OnBehalfOf != nil {
 		l.OnBehalfOf = names[*e.OnBehalfOf]
+		l.Capacity = access.Substitute
 	}
 	if e.Payload != nil {
 		var p struct {
@@ -154,7 +156,14 @@ const (
     SELECT DISTINCT 'access-item', p.name, ''
     FROM postkorb_item i JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
     WHERE i.tenant = evb_tenant() AND i.record_id = $1 AND i.state IN ('open', 'claimed', 'waiting')
-      AND (i.assignee_id IS NULL OR i.assignee_id = $2) AND i.postkorb_id IN (SELECT evb_actor_postkoerbe($2, $3))
+      AND NOT i.notice AND (i.assignee_id IS NULL OR i.assignee_id = $2) AND i.postkorb_id IN (SELECT evb_own_postkoerbe($2, $3))
+    UNION ALL
+    SELECT DISTINCT 'access-item-deputy', p.name, ua.display_name
+    FROM evb_deputy_postkoerbe($2, $3) d JOIN postkorb_item i ON i.tenant = evb_tenant() AND i.postkorb_id = d.postkorb_id AND i.record_id = $1
+      AND i.state IN ('open', 'claimed', 'waiting') AND NOT i.notice AND (i.assignee_id IS NULL OR i.assignee_id IN ($2, d.user_id))
+    JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id AND NOT evb_protected(o.protection_class, o.access_scope_id)
+    JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
+    JOIN app_user ua ON ua.tenant = i.tenant AND ua.id = d.user_id
     UNION ALL
     SELECT 'access-submitted', '', '' FROM record_object o
     WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.submitted_by = $2 AND o.parent_id IS NULL
@@ -234,6 +243,8 @@ func (s *Service) grants(ctx context.Context, q postgres.Querier, x *Explanation
 			params["unit"], params["role"] = first, second
 		case "access-grant":
 			params["access"], params["reason"] = first, second
+		case "access-item-deputy":
+			params["postkorb"], params["person"] = first, second
 		case "access-item":
 			params["postkorb"] = first
 		}

@@ -263,13 +263,15 @@ const sqlActorColumns = `u.id, u.login, u.display_name, (SELECT t.slug FROM tena
         coalesce((SELECT array_agg(coalesce(m.unit_id, '00000000-0000-0000-0000-000000000000') ORDER BY m.role, m.unit_id) FROM membership m
             WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
         coalesce((SELECT array_agg(m.role ORDER BY m.role, m.unit_id) FROM membership m
-            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}')`
+            WHERE m.tenant = u.tenant AND m.user_id = u.id AND m.valid_from <= $2 AND $2 < m.valid_to), '{}'),
+        EXISTS (SELECT FROM substitution b WHERE b.tenant = u.tenant AND b.deputy_id = u.id AND b.valid_from <= $2 AND $2 < b.valid_to
+            AND (b.ended_at IS NULL OR $2 < b.ended_at))`
 
 // scanActor reads who it is and the roles; before are the columns before them.
 func scanActor(row pgx.Row, before ...any) (a access.Actor, err error) {
 	var units []uuid.UUID
 	var roles []string
-	if err := row.Scan(append(before, &a.User, &a.Login, &a.DisplayName, &a.TenantSlug, &units, &roles)...); err != nil {
+	if err := row.Scan(append(before, &a.User, &a.Login, &a.DisplayName, &a.TenantSlug, &units, &roles, &a.Deputy)...); err != nil {
 		return a, err
 	}
 	for i := range units {

@@ -2,6 +2,7 @@ package postkorb_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"sync"
 	"testing"
@@ -21,7 +22,18 @@ import (
 	"evb/internal/postkorb"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+// A run of the tests walks few random days at the desk, the same ones each time;
+// EVB_PROVE walks many.
+func TestMain(m *testing.M) {
+	if os.Getenv("EVB_PROVE") == "" {
+		for name, value := range map[string]string{"rapid.checks": "12", "rapid.seed": "61"} {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // desk is the town with its Postkörbe: FB61 (Schulz, Koch, Yilmaz), FB64
 // (Meier), Klaerung (Roth), and one of Schulz alone.

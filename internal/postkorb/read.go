@@ -51,7 +51,7 @@ var sqlItem = `
         i.assignee_id, coalesce(ua.display_name, ''), i.claimed_by, coalesce(uc.display_name, ''), i.received_at,
         CASE WHEN i.due_at < 'infinity' THEN i.due_at END,
         CASE WHEN i.state = 'waiting' THEN (SELECT min(f.due_at) FROM follow_up f WHERE f.tenant = i.tenant AND f.item_id = i.id AND f.fired_at IS NULL) END,
-        i.opened_at, i.finished_at, s.sees, i.row_version
+        i.opened_at, i.finished_at, i.escalated_at, i.misdirected, i.notice, s.sees, i.row_version
     FROM postkorb_item i
     JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
     JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
@@ -73,7 +73,7 @@ func scanItem(r pgx.CollectableRow) (i Item, err error) {
 	err = r.Scan(&i.ID, &i.PostkorbID, &i.PostkorbName, &i.RecordID, &i.RecordKind, &i.DokumentID, &i.VorgangID, &i.Subject, &i.Aktenzeichen,
 		&i.DocumentType, &i.Sender, &i.ReceivedOn, &i.FromName, &i.FromPostkorbName, &i.FromPostkorbID, &i.StepID, &i.CirculationID, &i.StepNumber, &i.StepKind, &i.Reason, &why, &i.State,
 		&i.AssigneeID, &i.AssigneeName, &i.ClaimedBy, &i.ClaimedByName, &i.ReceivedAt, &i.DueAt, &i.ReturnsAt, &i.OpenedAt, &i.FinishedAt,
-		&i.Content, &i.RowVersion)
+		&i.EscalatedAt, &i.Misdirected, &i.Notice, &i.Content, &i.RowVersion)
 	if err != nil {
 		return i, err
 	}
@@ -103,21 +103,34 @@ func (s *Service) item(ctx context.Context, q postgres.Querier, a access.Actor, 
 	return out, err
 }
 
+// Of the desks of an absent person what is protected is taken off: it is counted
+// there alone, so that all other counts come from the index of the desk.
 const sqlPostkoerbe = `
     SELECT p.id, p.name, p.kind, p.unit_id, coalesce(u.code, ''), p.user_id,
-        coalesce(n.open, 0), coalesce(n.fresh, 0), coalesce(n.overdue, 0), coalesce(n.waiting, 0), w.member
+        coalesce(n.open, 0) - coalesce(h.open, 0), coalesce(n.fresh, 0) - coalesce(h.fresh, 0), coalesce(n.due, 0) - coalesce(h.due, 0),
+        coalesce(n.overdue, 0) - coalesce(h.overdue, 0), coalesce(n.waiting, 0) - coalesce(h.waiting, 0), w.own OR w.deputy, w.deputy AND NOT w.own AND NOT w.reads
     FROM postkorb p
-    CROSS JOIN LATERAL (SELECT p.id IN (SELECT evb_actor_postkoerbe($1, $2)) AS member) w
+    CROSS JOIN LATERAL (SELECT p.id IN (SELECT evb_own_postkoerbe($1, $2)) AS own,
+        p.id IN (SELECT d.postkorb_id FROM evb_deputy_postkoerbe($1, $2) d) AS deputy, (SELECT evb_reads_all($1, $2)) AS reads) w
+    CROSS JOIN (SELECT (date_trunc('day', $2::timestamptz AT TIME ZONE t.zone) + interval '1 day') AT TIME ZONE t.zone AS tomorrow FROM tenant t WHERE t.id = evb_tenant()) z
     LEFT JOIN org_unit u ON u.tenant = p.tenant AND u.id = p.unit_id
     LEFT JOIN LATERAL (
-        SELECT (count(*) FILTER (WHERE i.state <> 'waiting'))::int AS open,
-            (count(*) FILTER (WHERE i.state <> 'waiting' AND i.opened_at IS NULL))::int AS fresh,
-            (count(*) FILTER (WHERE i.state <> 'waiting' AND i.due_at < $2))::int AS overdue,
-            (count(*) FILTER (WHERE i.state = 'waiting'))::int AS waiting
+        SELECT ` + counts + `
         FROM postkorb_item i WHERE i.tenant = p.tenant AND i.postkorb_id = p.id AND i.state IN ('open', 'claimed', 'waiting')) n ON true
-    WHERE p.tenant = evb_tenant() AND p.closed_at IS NULL AND (w.member OR (SELECT evb_reads_all($1, $2)))
+    LEFT JOIN LATERAL (
+        SELECT ` + counts + `
+        FROM postkorb_item i JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
+        WHERE NOT w.own AND NOT w.reads AND i.tenant = p.tenant AND i.postkorb_id = p.id AND i.state IN ('open', 'claimed', 'waiting')
+          AND evb_protected(o.protection_class, o.access_scope_id)) h ON true
+    WHERE p.tenant = evb_tenant() AND p.closed_at IS NULL AND (w.own OR w.deputy OR w.reads)
         AND ($3::uuid IS NULL OR p.id = $3)
-    ORDER BY NOT w.member, p.kind <> 'personal', p.name`
+    ORDER BY NOT (w.own OR w.deputy), p.kind <> 'personal', p.name`
+
+const counts = `(count(*) FILTER (WHERE i.state <> 'waiting'))::int AS open,
+            (count(*) FILTER (WHERE i.state <> 'waiting' AND i.opened_at IS NULL))::int AS fresh,
+            (count(*) FILTER (WHERE i.state <> 'waiting' AND i.due_at >= $2 AND i.due_at < z.tomorrow))::int AS due,
+            (count(*) FILTER (WHERE i.state <> 'waiting' AND i.due_at < $2))::int AS overdue,
+            (count(*) FILTER (WHERE i.state = 'waiting'))::int AS waiting`
 
 // Postkoerbe lists the desks of the actor with exact counts, those the actor
 // works in first. Whoever reads the whole tenant gets all of them.
@@ -172,9 +185,9 @@ func sqlStates(f Filter) (string, error) {
 
 const sqlPageOf = `
     SELECT (SELECT count(*) FROM postkorb_item i
-            WHERE i.tenant = evb_tenant() AND i.postkorb_id = $1{states} AND (i.due_at < $2::text::timestamptz OR $2::text = 'infinity')),
+            WHERE i.tenant = evb_tenant() AND i.postkorb_id = $1{states}{shown} AND (i.due_at < $2::text::timestamptz OR $2::text = 'infinity')),
         ARRAY(SELECT i.id FROM postkorb_item i
-            WHERE i.tenant = evb_tenant() AND i.postkorb_id = $1{states} AND (i.due_at < $2::text::timestamptz OR $2::text = 'infinity')
+            WHERE i.tenant = evb_tenant() AND i.postkorb_id = $1{states}{shown} AND (i.due_at < $2::text::timestamptz OR $2::text = 'infinity')
               AND (i.due_at, i.id) > ($3::text::timestamptz, $4::uuid)
             ORDER BY i.due_at, i.id LIMIT $5)`
 
@@ -196,11 +209,16 @@ func (s *Service) Items(ctx context.Context, a access.Actor, id uuid.UUID, f Fil
 	before := due(f.DueBefore)
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		at := s.now()
-		if _, err := postkorb(ctx, q, a, at, id); err != nil {
+		p, err := postkorb(ctx, q, a, at, id)
+		if err != nil {
 			return err
 		}
+		shown := ""
+		if p.Deputy {
+			shown = " AND " + fmt.Sprintf(unprotected, "i")
+		}
 		var ids []uuid.UUID
-		err := q.QueryRow(ctx, strings.ReplaceAll(sqlPageOf, "{states}", states), id, before, after, afterID, limit+1).Scan(&page.Total, &ids)
+		err = q.QueryRow(ctx, strings.NewReplacer("{states}", states, "{shown}", shown).Replace(sqlPageOf), id, before, after, afterID, limit+1).Scan(&page.Total, &ids)
 		if err != nil {
 			return fmt.Errorf("find items: %w", err)
 		}

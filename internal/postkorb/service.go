@@ -64,8 +64,8 @@ func due(t time.Time) string {
 
 const (
 	sqlDeliver = `
-    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, from_user_id, from_postkorb_id, previous_id, reason, why, received_at, due_at, step_id)
-    VALUES (evb_tenant(), $1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz, $12)
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, assignee_id, from_user_id, from_postkorb_id, previous_id, reason, why, received_at, due_at, step_id, notice, misdirected)
+    VALUES (evb_tenant(), $1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10, $11::text::timestamptz, $12, $13, $14)
     ON CONFLICT DO NOTHING`
 	sqlUnfinished = `
     SELECT id FROM postkorb_item
@@ -95,7 +95,7 @@ func (s *Service) deliver(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 		if err != nil {
 			return uuid.Nil, err
 		}
-		tag, err := tx.Exec(ctx, sqlDeliver, id, d.Postkorb, d.Record, ptr(d.Assignee), ptr(d.From), fromPostkorb, previousID, d.Reason, string(why), at, due(d.Due), ptr(d.Step))
+		tag, err := tx.Exec(ctx, sqlDeliver, id, d.Postkorb, d.Record, ptr(d.Assignee), ptr(d.From), fromPostkorb, previousID, d.Reason, string(why), at, due(d.Due), ptr(d.Step), d.Notice, d.Misdirected)
 		if c := postgres.Constraint(err); c == "postkorb_item_tenant_postkorb_id_fkey" {
 			return uuid.Nil, fault.New("postkorb-unknown")
 		}
@@ -120,7 +120,7 @@ func (s *Service) deliver(ctx context.Context, tx pgx.Tx, a access.Actor, at tim
 }
 
 const sqlPostkorb = `
-    SELECT p.id, p.name, p.kind, p.unit_id, coalesce(u.code, ''), p.user_id, 0, 0, 0, 0, false
+    SELECT p.id, p.name, p.kind, p.unit_id, coalesce(u.code, ''), p.user_id, 0, 0, 0, 0, 0, false, false
     FROM postkorb p LEFT JOIN org_unit u ON u.tenant = p.tenant AND u.id = p.unit_id
     WHERE p.tenant = evb_tenant() AND p.closed_at IS NULL`
 
@@ -272,3 +272,6 @@ func (s *Service) EndMember(ctx context.Context, tx pgx.Tx, a access.Actor, at t
 }
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
+
+// param puts a parameter into a condition in which it is written {u}.
+func param(cond, name string) string { return strings.ReplaceAll(cond, "{u}", name) }

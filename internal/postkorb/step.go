@@ -71,7 +71,7 @@ func (s *Service) HoldStep(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 	if err != nil {
 		return StepItem{}, err
 	}
-	if err := yours(&r, a); err != nil {
+	if _, err := yours(&r, a); err != nil {
 		return StepItem{}, err
 	}
 	return StepItem{ID: r.id, Postkorb: r.postkorb, Assignee: r.assignee, Passed: r.previous != nil}, nil
@@ -105,14 +105,8 @@ func (s *Service) EndSteps(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 }
 
 const (
-	sqlOwnDesk = `
-    SELECT EXISTS (SELECT FROM postkorb_member m WHERE m.tenant = evb_tenant() AND m.postkorb_id = $1 AND m.user_id = $2 AND m.valid_from <= $3 AND $3 < m.valid_to)
-        OR EXISTS (SELECT FROM postkorb p WHERE p.tenant = evb_tenant() AND p.id = $1 AND p.user_id = $2)`
-	sqlStandsInFor = `
-    SELECT s.user_id FROM substitution s
-    JOIN substitution_postkorb sp ON sp.tenant = s.tenant AND sp.substitution_id = s.id
-    WHERE s.tenant = evb_tenant() AND sp.postkorb_id = $1 AND s.deputy_id = $2 AND s.valid_from <= $3 AND $3 < s.valid_to
-    ORDER BY s.valid_from, s.id`
+	sqlOwnDesk     = `SELECT $1::uuid IN (SELECT evb_own_postkoerbe($2, $3))`
+	sqlStandsInFor = `SELECT d.user_id FROM evb_deputy_postkoerbe($2, $3) d WHERE d.postkorb_id = $1 ORDER BY d.user_id`
 )
 
 // StandsInFor says whether the actor works in a Postkorb in person, and for whom
@@ -178,7 +172,7 @@ func (s *Service) PassStep(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 	if err != nil {
 		return err
 	}
-	if err := s.finish(ctx, tx, a, at, &r, Done); err != nil {
+	if err := s.finish(ctx, tx, a, at, &r, Done, ItemForwarded); err != nil {
 		return err
 	}
 	d := Delivery{Record: r.record, Postkorb: p.ID, Step: step, Reason: reason, From: a.User,

@@ -40,6 +40,12 @@ const (
 	ItemCameBack    event.Kind = "item.came_back"
 	ItemDone        event.Kind = "item.done"
 	ItemUndone      event.Kind = "item.undone"
+	ItemAssigned    event.Kind = "item.assigned"
+	ItemDueChanged  event.Kind = "item.due_changed"
+	ItemEscalated   event.Kind = "item.escalated"
+	ItemMoved       event.Kind = "item.moved"    // a leaver's
+	FollowUpSet     event.Kind = "follow_up.set" // on an object; subject: the follow-up
+	FollowUpDropped event.Kind = "follow_up.dropped"
 	PostkorbCreated event.Kind = "postkorb.created"
 	MemberAdded     event.Kind = "postkorb.member_added"
 	MemberRemoved   event.Kind = "postkorb.member_removed"
@@ -65,6 +71,10 @@ type Delivery struct {
 	Why      Why
 	From     uuid.UUID // person it comes from; nil UUID: none (a rule)
 	Step     uuid.UUID // step of a circulation; nil UUID: none
+	// Notice shows the line and gives no right to the object.
+	Notice bool
+	// Misdirected: a desk returned it that nobody had sent it to.
+	Misdirected bool
 }
 
 // Postkorb is a desk.
@@ -77,9 +87,11 @@ type Postkorb struct {
 	UserID   *uuid.UUID
 	Open     int  // items in state open or claimed, exact
 	New      int  // of them not opened yet
-	Overdue  int  // of them past their due date
+	Due      int  // of them with a deadline that ends today, local time, and has not passed
+	Overdue  int  // of them past their deadline
 	Waiting  int  // items that wait for their follow-up date
 	Member   bool // the actor works in it; false: may look only
+	Deputy   bool // only for an absent person: lines and counts are without what is protected
 }
 
 // Item is one line of a desk.
@@ -115,6 +127,9 @@ type Item struct {
 	ReturnsAt        *time.Time // date of the follow-up, when waiting
 	OpenedAt         *time.Time
 	FinishedAt       *time.Time
+	EscalatedAt      *time.Time // when its passed deadline was told to the head
+	Misdirected      bool
+	Notice           bool
 	Content          bool // the actor may read the object itself
 	RowVersion       int64
 }

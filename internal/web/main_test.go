@@ -29,6 +29,7 @@ import (
 	"evb/internal/extract/extracttest"
 	"evb/internal/indexing/indextest"
 	"evb/internal/intake"
+	"evb/internal/leaver"
 	"evb/internal/lists"
 	"evb/internal/media/mediatest"
 	"evb/internal/postkorb"
@@ -37,6 +38,7 @@ import (
 	"evb/internal/routing"
 	"evb/internal/rules"
 	"evb/internal/scan"
+	"evb/internal/substitution"
 	"evb/internal/web"
 	"evb/internal/worldtest"
 )
@@ -83,9 +85,10 @@ func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 	w.rules, err = rules.New(w.DB, w.Log, rules.Options{Now: w.Now})
 	w.Must(err)
 	w.routing = routing.New(w.DB, w.Log, w.Blobs, w.post, routing.Options{Now: w.Now, Rules: w.rules, Akten: w.Akten})
+	deputies := substitution.NewService(w.DB, w.Log, substitution.Options{Now: w.Now})
 	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
-		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Processes: w.processes, Rules: w.rules, Routing: w.routing, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
+		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Deputies: deputies, Leaver: leaver.New(w.DB, w.Log, w.post, w.routes, deputies, leaver.Options{Now: w.Now}), Processes: w.processes, Rules: w.rules, Routing: w.routing, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
 		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"evb/internal/access"
-	"evb/internal/fault"
 	"evb/internal/postkorb"
 )
 
@@ -145,29 +144,6 @@ type followUpBody struct {
 	DueAt  *time.Time `json:"due_at,omitempty"`
 	DueOn  *date      `json:"due_on,omitempty"`
 	Reason string     `json:"reason"`
-}
-
-func (s *Server) followUpItem(w http.ResponseWriter, r *http.Request) error {
-	id, version, body, err := change[followUpBody](r)
-	if err != nil {
-		return err
-	}
-	var due time.Time
-	switch {
-	case body.DueAt != nil:
-		due = body.DueAt.UTC()
-	case body.DueOn != nil && !body.DueOn.IsZero():
-		if due, err = s.morning(r, body.DueOn.day); err != nil {
-			return err
-		}
-	default:
-		return fault.New("field-required", "field", "due_at").With("/due_at", "field-required", "field", "due_at")
-	}
-	i, err := s.p.Postkoerbe.FollowUp(r.Context(), actorOf(r), id, version, due, body.Reason)
-	if err != nil {
-		return err
-	}
-	return itemAnswer(w, i)
 }
 
 // doneBody is the body of /done.

@@ -16,6 +16,7 @@ import (
 	"evb/internal/process"
 	"evb/internal/rules"
 	"evb/internal/scan"
+	"evb/internal/substitution"
 	"evb/internal/web/problem"
 )
 
@@ -98,11 +99,24 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/sent", ID: "sent", DE: "Was ich weitergegeben habe", EN: "What I have sent on", Handle: s.getSent, Query: paged, Out: list[itemView]{}},
 		{Method: "GET", Path: v1 + "/items/{id}", ID: "item", DE: "Ein Eintrag", EN: "One item", Handle: one(s.p.Postkoerbe.Item, itemAnswer), Out: itemView{}},
 		{Method: "GET", Path: v1 + "/items/{id}/why", ID: "why", DE: "Warum es hier liegt", EN: "Why it is here", Handle: s.getWhy, Out: whyView{}},
+		{Method: "PATCH", Path: v1 + "/items/{id}", ID: "changeItem", DE: "Frist setzen oder aufheben", EN: "Set or clear the deadline", Handle: changed(s.patchItem, itemAnswer), In: itemPatch{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/assign", ID: "assignItem", DE: "Einer Person zuweisen", EN: "Assign to a person", Handle: s.assignItem, In: assignBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/follow-ups", ID: "createFollowUp", DE: "Etwas auf Wiedervorlage legen", EN: "Let something come back on a date", Handle: s.postFollowUp, In: newFollowUpBody{}, Out: followUpView{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/follow-ups", ID: "followUps", DE: "Meine Wiedervorlagen", EN: "My follow-ups", Handle: s.getFollowUps, Query: paged, Out: list[followUpView]{}},
+		{Method: "DELETE", Path: v1 + "/follow-ups/{id}", ID: "dropFollowUp", DE: "Wiedervorlage aufheben", EN: "Take a follow-up away", Handle: ended(p.DropFollowUp), Status: http.StatusNoContent, IfMatch: true},
+		// Absence and leaving
+		{Method: "POST", Path: v1 + "/substitutions", ID: "createSubstitution", DE: "Vertretung eintragen", EN: "Enter a substitution", Handle: s.postSubstitution, In: substitutionBody{}, Out: substitution.Substitution{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/substitutions", ID: "substitutions", DE: "Vertretungen", EN: "Substitutions", Handle: s.getSubstitutions, Query: []string{"all"}, Out: list[substitution.Substitution]{}},
+		{Method: "GET", Path: v1 + "/substitutions/{id}", ID: "substitution", DE: "Eine Vertretung", EN: "One substitution", Handle: one(s.p.Deputies.ByID, substitutionAnswer), Out: substitution.Substitution{}},
+		{Method: "DELETE", Path: v1 + "/substitutions/{id}", ID: "endSubstitution", DE: "Vertretung jetzt beenden", EN: "End a substitution now", Handle: ended(s.p.Deputies.End), Status: http.StatusNoContent, IfMatch: true},
+		{Method: "GET", Path: v1 + "/users/{user}/open-work", ID: "openWork", DE: "Offene Arbeit einer Person", EN: "Open work of a person", Handle: s.getOpenWork, Out: openWorkView{}},
+		{Method: "POST", Path: v1 + "/users/{user}/move-work", ID: "moveWork", DE: "Offene Arbeit an eine andere Person geben", EN: "Move open work to another person", Handle: s.postMoveWork, In: moveWorkBody{}, Out: movedWorkView{}},
+		{Method: "POST", Path: v1 + "/users/{user}/disable", ID: "disableUser", DE: "Person oder Dienstkonto aussperren", EN: "Lock a user out", Handle: s.postDisable, Out: disabledView{}},
 		{Method: "POST", Path: v1 + "/items/{id}/open", ID: "openItem", DE: "Öffnen", EN: "Open", Handle: act(p.Open), Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/claim", ID: "claimItem", DE: "Übernehmen", EN: "Claim", Handle: act(p.Claim), Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/forward", ID: "forwardItem", DE: "Weiterleiten", EN: "Forward", Handle: s.forwardItem, In: forwardBody{}, Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/return", ID: "returnItem", DE: "Zurückgeben, mit Begründung", EN: "Return, with a reason", Handle: changed(s.returnItem, itemAnswer), In: reasonBody{}, Out: itemView{}, IfMatch: true},
-		{Method: "POST", Path: v1 + "/items/{id}/follow-up", ID: "followUpItem", DE: "Auf Wiedervorlage legen", EN: "Set a follow-up", Handle: s.followUpItem, In: followUpBody{}, Out: itemView{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/items/{id}/follow-up", ID: "followUpItem", DE: "Auf Wiedervorlage legen", EN: "Set a follow-up", Handle: s.followUpItem, In: followUpBody{}, Out: putAwayView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/done", ID: "doneItem", DE: "Erledigen", EN: "Done", Handle: changed(s.doneItem, itemAnswer), In: doneBody{}, Out: itemView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/items/{id}/undo", ID: "undoItem", DE: "Rückgängig machen", EN: "Undo", Handle: act(p.Undo), Out: itemView{}, IfMatch: true},
 		// Rules

@@ -25,6 +25,7 @@ import (
 	"evb/internal/find"
 	"evb/internal/indexing"
 	"evb/internal/intake"
+	"evb/internal/leaver"
 	"evb/internal/lists"
 	"evb/internal/org"
 	"evb/internal/postgres"
@@ -34,6 +35,7 @@ import (
 	"evb/internal/routing"
 	"evb/internal/rules"
 	"evb/internal/scan"
+	"evb/internal/substitution"
 	"evb/internal/telemetry"
 	"evb/internal/web/ui"
 )
@@ -47,6 +49,8 @@ type Parts struct {
 	Akten        *akte.Service
 	Postkoerbe   *postkorb.Service
 	Circulations *circulation.Service
+	Deputies     *substitution.Service
+	Leaver       *leaver.Service
 	Rules        *rules.Service
 	Routing      *routing.Service
 	Processes    *process.Service

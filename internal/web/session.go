@@ -257,21 +257,12 @@ func (s *Server) postkorbID(r *http.Request, id *uuid.UUID, name string) (found 
 	return found, err
 }
 
-// morning is 06:00 of a local date in the tenant's zone: what a follow-up
-// without a time means.
+// morning is 06:00 of a local date in the tenant's zone: what a date without a
+// time means.
 func (s *Server) morning(r *http.Request, day time.Time) (time.Time, error) {
-	tenants, err := s.p.Org.Tenants(r.Context())
+	c, err := s.calendar(r)
 	if err != nil {
 		return time.Time{}, err
 	}
-	for _, t := range tenants {
-		if t.ID == actorOf(r).Tenant {
-			zone, err := time.LoadLocation(t.Zone)
-			if err != nil {
-				return time.Time{}, fmt.Errorf("zone of tenant %d: %w", t.ID, err)
-			}
-			return time.Date(day.Year(), day.Month(), day.Day(), 6, 0, 0, 0, zone).UTC(), nil
-		}
-	}
-	return time.Time{}, fault.New("no-tenant")
+	return c.Morning(day), nil
 }

@@ -209,13 +209,15 @@ type postkorbView struct {
 	Unit    string    `json:"unit"`
 	Open    int       `json:"open"`
 	New     int       `json:"new"`
+	Due     int       `json:"due"` // today
 	Overdue int       `json:"overdue"`
 	Waiting int       `json:"waiting"`
 	Member  bool      `json:"member"`
+	Deputy  bool      `json:"deputy"` // only for an absent person
 }
 
 func newPostkorbView(p postkorb.Postkorb) postkorbView {
-	return postkorbView{ID: p.ID, Name: p.Name, Kind: p.Kind, Unit: p.UnitCode, Open: p.Open, New: p.New, Overdue: p.Overdue, Waiting: p.Waiting, Member: p.Member}
+	return postkorbView{ID: p.ID, Name: p.Name, Kind: p.Kind, Unit: p.UnitCode, Open: p.Open, New: p.New, Due: p.Due, Overdue: p.Overdue, Waiting: p.Waiting, Member: p.Member, Deputy: p.Deputy}
 }
 
 // textView is a sentence in both languages.
@@ -256,6 +258,9 @@ type itemView struct {
 	ReturnsAt    *time.Time        `json:"returns_at"`
 	OpenedAt     *time.Time        `json:"opened_at"`
 	FinishedAt   *time.Time        `json:"finished_at"`
+	EscalatedAt  *time.Time        `json:"escalated_at"` // when the head was told that its deadline has passed
+	Misdirected  bool              `json:"misdirected"`
+	Notice       bool              `json:"notice"` // shows its line, gives no right to the object
 	Content      bool              `json:"content"`
 	RowVersion   int64             `json:"row_version"`
 }
@@ -269,7 +274,7 @@ func newItemView(i postkorb.Item) itemView {
 		Circulation: i.CirculationID, Step: i.StepNumber, StepKind: i.StepKind,
 		WhyText: why.Text, WhyParams: why.Params, State: i.State, AssigneeID: i.AssigneeID, Assignee: i.AssigneeName,
 		ClaimedByID: i.ClaimedBy, ClaimedBy: i.ClaimedByName, ReceivedAt: i.ReceivedAt.UTC(), DueAt: utc(i.DueAt), ReturnsAt: utc(i.ReturnsAt),
-		OpenedAt: utc(i.OpenedAt), FinishedAt: utc(i.FinishedAt), Content: i.Content, RowVersion: i.RowVersion,
+		OpenedAt: utc(i.OpenedAt), FinishedAt: utc(i.FinishedAt), EscalatedAt: utc(i.EscalatedAt), Misdirected: i.Misdirected, Notice: i.Notice, Content: i.Content, RowVersion: i.RowVersion,
 	}
 }
 
@@ -312,13 +317,14 @@ type historyView struct {
 	ActorID    uuid.UUID      `json:"actor_id"`
 	Actor      string         `json:"actor"`
 	OnBehalfOf string         `json:"on_behalf_of"`
+	Capacity   string         `json:"capacity"`
 	Text       textView       `json:"text"`
 	Reason     string         `json:"reason"`
 	Details    map[string]any `json:"details,omitempty"`
 }
 
 func newHistoryView(h lists.HistoryLine) historyView {
-	return historyView{ID: h.ID, At: h.At.UTC(), Kind: h.Kind, ActorID: h.ActorID, Actor: h.Actor, OnBehalfOf: h.OnBehalfOf, Text: textView{DE: h.DE, EN: h.EN}, Reason: h.Reason, Details: h.Details}
+	return historyView{ID: h.ID, At: h.At.UTC(), Kind: h.Kind, ActorID: h.ActorID, Actor: h.Actor, OnBehalfOf: h.OnBehalfOf, Capacity: h.Capacity, Text: textView{DE: h.DE, EN: h.EN}, Reason: h.Reason, Details: h.Details}
 }
 
 type explanationView struct {
