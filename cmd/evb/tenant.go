@@ -90,8 +90,8 @@ Ends a role at once. Remove it from the organisation file too, or applying that 
 		newUserActCommand("", "", &cobra.Command{
 			Use:   "disable --config evb.yaml --user NAME",
 			Short: "sperrt eine Person oder ein Dienstkonto aus / locks a user out",
-			Long: `Sperrt aus, sofort: keine Anmeldung mehr, Sitzungen enden, Tokens gelten nicht mehr.
-Locks a user out at once: no sign-in, sessions end, tokens no longer work.`,
+			Long: `Sperrt aus, sofort: keine Anmeldung mehr, Sitzungen enden, Tokens gelten nicht mehr. Sagt, wie viel offene Arbeit bleibt.
+Locks a user out at once: no sign-in, sessions end, tokens no longer work. Says how much open work is left.`,
 		}, func(ctx context.Context, a *app.Admin, o userOptions) error {
 			return a.DisableUser(ctx, o.Tenant, o.Login)
 		}),

@@ -13,6 +13,7 @@ import (
 	"evb/internal/config"
 	"evb/internal/event"
 	"evb/internal/fault"
+	"evb/internal/leaver"
 	"evb/internal/org"
 	"evb/internal/organisation"
 	"evb/internal/postgres"
@@ -73,13 +74,24 @@ func (m *Admin) SetPassword(ctx context.Context, tenant, login, password string)
 	return m.app.Org.SetPassword(ctx, a, u.ID, password)
 }
 
-// DisableUser locks a user out.
+// DisableUser locks a user out, and says in the log how much open work is left
+// with the user, to be moved.
 func (m *Admin) DisableUser(ctx context.Context, tenant, login string) error {
 	a, u, err := m.user(ctx, tenant, login)
 	if err != nil {
 		return err
 	}
-	return m.app.Org.DisableUser(ctx, a, u.ID)
+	if err := m.app.Org.DisableUser(ctx, a, u.ID); err != nil {
+		return err
+	}
+	return m.app.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+		left, err := leaver.Count(ctx, q, m.app.o.Now(), u.ID)
+		if err == nil && left.Total() > 0 {
+			m.app.log.WarnContext(ctx, "the user is locked out and has open work: move it", "user", login,
+				"items", left.Items, "follow_ups", left.FollowUps, "steps", left.Steps, "substitutions", left.Substitutions)
+		}
+		return err
+	})
 }
 
 // EndRole takes a role from a user, written as in the organisation's file.

@@ -140,8 +140,8 @@ func Count(ctx context.Context, q postgres.Querier, at time.Time, user uuid.UUID
 	return c, err
 }
 
-// Left counts the open work of a person who was disabled. Fault:
-// administrator-only.
+// Left counts the open work of a person, for who has just locked that person
+// out. No right is asked for.
 func (s *Service) Left(ctx context.Context, a access.Actor, user uuid.UUID) (c Counts, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		c, err = Count(ctx, q, s.now(), user)
