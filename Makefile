@@ -30,7 +30,7 @@ prove:
 
 bench:
 	@scripts/setup test
-	go test -run '^$$' -bench . -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./search ./signature/... ./storage/...
+	go test -run '^$$' -bench . -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./internal/routing ./search ./signature/... ./storage/...
 
 lint:
 	@test -z "$$(gofmt -l cmd internal migrations search signature storage)" || { gofmt -l cmd internal migrations search signature storage; exit 1; }
