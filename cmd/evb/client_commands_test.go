@@ -125,8 +125,9 @@ func TestIngestHandsOverWaitsAndReports(t *testing.T) {
 
 func TestIngestExitsOneWhenAPersonHasToLook(t *testing.T) {
 	for name, end := range map[string]client.Book{
-		"quarantine": {ID: "0199", BatchID: "s1", State: client.StateBalanced, Quarantine: []client.Quarantined{{File: "s1.pdf", Reason: "beschädigt", Code: "file-damaged"}}},
-		"attention":  {ID: "0199", BatchID: "s1", State: client.StateAttention, Findings: []client.Finding{{Code: "document-missing", Text: "Es fehlt eins.", Attention: true}}},
+		"quarantine":         {ID: "0199", BatchID: "s1", State: client.StateBalanced, Quarantine: []client.Quarantined{{File: "s1.pdf", Reason: "beschädigt", Code: "file-damaged"}}},
+		"attention":          {ID: "0199", BatchID: "s1", State: client.StateAttention, Findings: []client.Finding{{Code: "document-missing", Text: "Es fehlt eins.", Attention: true}}},
+		"another page count": {ID: "0199", BatchID: "s1", State: client.StateBalanced, Documents: 1, Findings: []client.Finding{{Code: "page-count-differs", Text: "Zwei Seiten statt einer."}}},
 	} {
 		url, _ := batchServer(t, end)
 		code, out, errOut := call(t, "ingest", "--server", url, "--token", "T", "--json", batchFolder(t))
@@ -134,8 +135,13 @@ func TestIngestExitsOneWhenAPersonHasToLook(t *testing.T) {
 			t.Errorf("%s: exit %d\n%s\n%s", name, code, out, errOut)
 		}
 	}
+	harmless := client.Book{ID: "0199", BatchID: "s1", State: client.StateBalanced, Documents: 1, Findings: []client.Finding{{Code: "separator-by-text", Text: "Am Text erkannt."}}}
+	url, _ := batchServer(t, harmless)
+	if code, _, errOut := call(t, "ingest", "--server", url, "--token", "T", batchFolder(t)); code != exitOK {
+		t.Errorf("a separator read by its text: exit %d\n%s", code, errOut)
+	}
 	// The index of the batch has changed: told, and the report is there.
-	url := serve(t, map[string]http.HandlerFunc{"POST /api/v1/batches": func(w http.ResponseWriter, _ *http.Request) {
+	url = serve(t, map[string]http.HandlerFunc{"POST /api/v1/batches": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusConflict)
 		_, _ = io.WriteString(w, `{"code":"batch-index-changed","messages":{"de":"Anderer Index.","en":"Another index."}}`)

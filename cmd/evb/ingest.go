@@ -36,7 +36,8 @@ book of each balances. Handed over again, it continues or answers with the same
 receipt.
 
 Rückgabewerte / exit codes: 0 alles abgelegt / everything filed, 1 etwas ist
-ausgesteuert oder zu klären / something is in quarantine or needs attention,
+ausgesteuert, zu klären oder mit dem Papier zu vergleichen / something is in
+quarantine, needs attention or is to be compared with the paper,
 2 falscher Aufruf / wrong use, 4 Server nicht erreichbar / not reachable`,
 		Example: "  evb ingest --server http://127.0.0.1:8080 --token T ./stapel-0815\n  evb ingest --data ./data --json ./stapel-*",
 		Args:    cobra.MinimumNArgs(1),
@@ -78,8 +79,13 @@ type batchError struct {
 	ReasonEN string `json:"reason_en,omitempty"`
 }
 
-// bad reports whether a person has to look at the batch.
+// bad reports whether a person has to look at the batch, or at one of its
+// Dokumente beside the paper (decision 8.2). How a separator was read is told
+// and no reason.
 func (b *batchReport) bad() bool {
+	if slices.ContainsFunc(b.Findings, func(f client.Finding) bool { return f.Code == "page-count-differs" && !f.Resolved }) {
+		return true
+	}
 	return b.err != nil || b.Error != nil || slices.ContainsFunc(b.Quarantine, client.Quarantined.Open) || b.State == client.StateAttention || b.State == client.StateRejected
 }
 
