@@ -3,6 +3,7 @@ package extract
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +57,7 @@ const (
 
 var (
 	cityLine   = regexp.MustCompile(`^(?:An(?: die| das| den)? )?(?:St[aäâ]dt|Stadtverwaltung|Landeshauptstadt|Gemeinde|Landkreis|Kreis|Kreisverwaltung|Bezirksamt|Ober(?:bürger|kreis)\p{L}*|Bürgermeister\p{L}*)\b`)
-	cityTail   = regexp.MustCompile(`[\s.:=°?|-]+(?:\S{1,2}\s)?(?:Stadt|Landeshauptstadt|Gemeinde)\s+\p{Lu}.*$`)
+	cityTail   = regexp.MustCompile(`[\s.:=°?|-]+(?:\S{1,2}\s)?(?:Stadt|Landeshauptstadt|Gemeinde)\.?\s+\p{Lu}.*$`)
 	stampTail  = regexp.MustCompile(`(?i)[\s.:=°?|-]*\b(?:E?ing?ang?|Eing)\b[\s:]*[\d. ]*$`)
 	stampWord  = regexp.MustCompile(`(?i)\bE?ingang\b`)
 	postcode   = regexp.MustCompile(`^\W{0,2}(?:D-)?[\dOIl]{5} \p{Lu}`)
@@ -125,6 +126,10 @@ func ReadLetter(text string) Letter {
 	}
 	head := lines[:min(len(lines), headLines)]
 	from, to, office := receiver(head)
+	if from < 0 {
+		// The stamp may stand on one height with the city.
+		from, to, office = receiver(unstamped(head))
+	}
 	l.Receiver = office
 	greet := first(head, salutation.MatchString)
 	before := from
@@ -155,6 +160,17 @@ func first(lines []string, ok func(string) bool) int {
 
 func stamp(l string) bool {
 	return stampWord.MatchString(l) && len(l) < 60 || anyDate.MatchString(l) && len(l) < 24 && !placeDate.MatchString(l)
+}
+
+// unstamped are the lines without the end of a stamp behind the name of the city.
+func unstamped(head []string) []string {
+	out := slices.Clone(head)
+	for i, l := range out {
+		if rest := stampTail.ReplaceAllString(l, ""); rest != l && cityLine.MatchString(rest) {
+			out[i] = rest
+		}
+	}
+	return out
 }
 
 // receiver finds the block of the addressed office: a line that begins with the
@@ -231,6 +247,9 @@ func title(lines []string) string {
 	for _, l := range lines {
 		l = noiseHead.ReplaceAllString(noiseTail.ReplaceAllString(l, ""), "")
 		if len(letters(l)) >= 5 && !stamp(l) && !cityLine.MatchString(l) {
+			if rest := cityTail.ReplaceAllString(l, ""); len(letters(rest)) >= 5 {
+				l = rest // the upper line of the stamp
+			}
 			return cut(l)
 		}
 	}

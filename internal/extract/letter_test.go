@@ -71,6 +71,8 @@ func TestHeadsOfTypedLetters(t *testing.T) {
 			extract.Letter{Sender: []string{"Anna Muster", "Weg 1", "44135 Dortmund"}, Receiver: []string{"An die Stadt Beispiel", "Sozialamt"}, Date: "2025-03-03", Subject: "Ihr Bescheid"}},
 		{"no receiver", "Bert Beispiel\n\nDortmund, 01.02.2025\n\nAnfrage zum Kanal\n\nGuten Tag,\n\nWas kostet das?\n",
 			extract.Letter{Sender: []string{"Bert Beispiel", "Anfrage zum Kanal", "Guten Tag,", "Was kostet das"}, Date: "2025-02-01", Subject: "Anfrage zum Kanal"}},
+		{"a stamp on the height of the city", "Antrag auf Bewohnerparkausweis Stadt. Dortmund\n\nStadt Dortmund Eingang 06.11.2026\nBürgerdienste\n\nFriedensplatz 1\n44135 Dortmund\n\nName, Vorname\nTherese Schäfer\n\nAnschrift\nMärkische Straße 133, 44257 Dortmund\n\nAmtliches Kennzeichen\nDO-ZD 7825\n",
+			extract.Letter{Sender: []string{"Therese Schäfer", "Märkische Straße 133, 44257 Dortmund"}, Receiver: []string{"Stadt Dortmund", "Bürgerdienste"}, Stamped: "2026-11-06", Subject: "Antrag auf Bewohnerparkausweis", Form: true}},
 		{"31 February", "Dortmund, 31.02.2025\n", extract.Letter{}},
 		{"nothing", "", extract.Letter{}},
 	}
