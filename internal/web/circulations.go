@@ -192,8 +192,8 @@ func (s *Server) upholdAgreements(ctx context.Context, a access.Actor, id uuid.U
 	return s.p.Circulations.Uphold(ctx, a, id, b.Steps, b.Reason, version)
 }
 
-// circulationSettings is what a unit decides about circulations of its matters.
-type circulationSettings struct {
+// circulationSettingsBody is what a unit decides about circulations of its matters.
+type circulationSettingsBody struct {
 	Uphold bool `json:"uphold"`
 }
 
@@ -229,7 +229,7 @@ func (s *Server) putCirculationSettings(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	var b circulationSettings
+	var b circulationSettingsBody
 	if err := decode(r, &b); err != nil {
 		return err
 	}

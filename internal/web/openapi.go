@@ -76,7 +76,7 @@ var queryTypes = map[string]object{
 
 // openAPI writes the document (OpenAPI 3.1) from the table of routes.
 func openAPI(routes []route, version string) ([]byte, error) {
-	s := &schemas{components: map[string]any{}}
+	s := &schemas{components: map[string]any{}, types: map[string]reflect.Type{}}
 	problemRef := s.of(reflect.TypeFor[problem.Problem]())
 	paths := object{}
 	for _, rt := range routes {

@@ -121,7 +121,7 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/items/{id}/undo", ID: "undoItem", DE: "Rückgängig machen", EN: "Undo", Handle: act(p.Undo), Out: itemView{}, IfMatch: true},
 		// Rules
 		{Method: "GET", Path: v1 + "/rules", ID: "rules", DE: "Regelwerke in Kraft", EN: "Rule sets in force", Handle: s.getRuleSets, Out: list[ruleSetView]{}},
-		{Method: "POST", Path: v1 + "/rules/check", ID: "checkRules", DE: "Regelwerk prüfen, ohne es zu behalten", EN: "Check a rule set without keeping it", Handle: s.postRuleCheck, In: rules.Set{}, Out: checkedView{}},
+		{Method: "POST", Path: v1 + "/rules/check", ID: "checkRules", DE: "Regelwerk prüfen, ohne es zu behalten", EN: "Check a rule set without keeping it", Handle: s.postRuleCheck, In: rules.Set{}, Out: ruleCheckView{}},
 		{Method: "GET", Path: v1 + "/rules/report", ID: "routingReport", DE: "Treffer und Abdeckung der Verteilung je Tag", EN: "Precision and coverage of routing by day", Handle: s.getRoutingReport, Query: []string{"from", "to"}, Out: routingReportView{}},
 		{Method: "GET", Path: v1 + "/rules/drafts", ID: "ruleDrafts", DE: "Entwürfe", EN: "Drafts", Handle: s.getRuleDrafts, Out: list[ruleSetView]{}},
 		{Method: "POST", Path: v1 + "/rules/drafts", ID: "createRuleDraft", DE: "Regelwerk entwerfen", EN: "Draft a rule set", Handle: s.postRuleDraft, In: rules.Set{}, Out: ruleSetView{}, Status: http.StatusCreated, Key: keyOptional},
@@ -143,7 +143,7 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/circulations/{id}/recall", ID: "recallCirculation", DE: "Laufweg zurückholen, mit Begründung", EN: "Recall a circulation, with a reason", Handle: explained(s.p.Circulations.Recall, circulationAnswer), In: reasonBody{}, Out: circulationView{}, IfMatch: true},
 		{Method: "POST", Path: v1 + "/circulations/{id}/uphold", ID: "upholdAgreements", DE: "Mitzeichnungen über eine neue Version aufrechterhalten, mit Begründung", EN: "Uphold agreements over a new version, with a reason", Handle: changed(s.upholdAgreements, circulationAnswer), In: upholdBody{}, Out: circulationView{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/units/{unit}/circulation-settings", ID: "circulationSettings", DE: "Was eine Einheit zu Laufwegen festlegt", EN: "What a unit decides about circulations", Handle: s.getCirculationSettings, Out: circulationSettingsView{}},
-		{Method: "PUT", Path: v1 + "/units/{unit}/circulation-settings", ID: "setCirculationSettings", DE: "Festlegen, was für Laufwege gilt", EN: "Decide about circulations", Handle: s.putCirculationSettings, In: circulationSettings{}, Out: circulationSettingsView{}, IfMatch: true},
+		{Method: "PUT", Path: v1 + "/units/{unit}/circulation-settings", ID: "setCirculationSettings", DE: "Festlegen, was für Laufwege gilt", EN: "Decide about circulations", Handle: s.putCirculationSettings, In: circulationSettingsBody{}, Out: circulationSettingsView{}, IfMatch: true},
 		// Processes
 		{Method: "POST", Path: v1 + "/processes", ID: "createProcess", DE: "BPMN-Datei hinterlegen (Rumpf oder Formularteil file)", EN: "Store a BPMN file (body, or the part file of a form)", Handle: s.postProcess, Class: upload, InType: "application/xml", Out: definitionView{}, Status: http.StatusCreated, Key: keyOptional},
 		{Method: "GET", Path: v1 + "/processes", ID: "processes", DE: "Prozessmodelle", EN: "Process definitions", Handle: s.getProcesses, Query: paged, Out: list[definitionView]{}},

@@ -18,29 +18,29 @@ import (
 
 // ruleSetView is one version of a rule set.
 type ruleSetView struct {
-	ID          uuid.UUID     `json:"id"`
-	Name        string        `json:"name"`
-	Unit        *string       `json:"unit"` // null: the whole tenant
-	Rules       []rules.Rule  `json:"rules"`
-	Version     int           `json:"version"`
-	State       rules.State   `json:"state"`
-	OK          bool          `json:"ok"` // the last check found no error
-	Findings    []findingView `json:"findings"`
-	Restores    *int          `json:"restores"` // the version a rollback brought back
-	Reason      string        `json:"reason"`
-	CreatedAt   time.Time     `json:"created_at"`
-	CreatedBy   string        `json:"created_by"`
-	CheckedAt   *time.Time    `json:"checked_at"`
-	ActivatedAt *time.Time    `json:"activated_at"`
-	ActivatedBy string        `json:"activated_by"`
-	RetiredAt   *time.Time    `json:"retired_at"`
-	RowVersion  int64         `json:"row_version"`
+	ID          uuid.UUID         `json:"id"`
+	Name        string            `json:"name"`
+	Unit        *string           `json:"unit"` // null: the whole tenant
+	Rules       []rules.Rule      `json:"rules"`
+	Version     int               `json:"version"`
+	State       rules.State       `json:"state"`
+	OK          bool              `json:"ok"` // the last check found no error
+	Findings    []ruleFindingView `json:"findings"`
+	Restores    *int              `json:"restores"` // the version a rollback brought back
+	Reason      string            `json:"reason"`
+	CreatedAt   time.Time         `json:"created_at"`
+	CreatedBy   string            `json:"created_by"`
+	CheckedAt   *time.Time        `json:"checked_at"`
+	ActivatedAt *time.Time        `json:"activated_at"`
+	ActivatedBy string            `json:"activated_by"`
+	RetiredAt   *time.Time        `json:"retired_at"`
+	RowVersion  int64             `json:"row_version"`
 }
 
 func newRuleSetView(v rules.Version) ruleSetView {
 	w := ruleSetView{
 		ID: v.ID, Name: v.Set.Name, Rules: mapped(v.Set.Rules, func(r rules.Rule) rules.Rule { return r }), Version: v.Number, State: v.State,
-		OK: v.CheckedAt != nil && !rules.Blocked(v.Findings), Findings: mapped(v.Findings, newFindingView), Reason: v.Reason, CreatedAt: v.CreatedAt.UTC(),
+		OK: v.CheckedAt != nil && !rules.Blocked(v.Findings), Findings: mapped(v.Findings, newRuleFindingView), Reason: v.Reason, CreatedAt: v.CreatedAt.UTC(),
 		CreatedBy: v.CreatedName, CheckedAt: utc(v.CheckedAt), ActivatedAt: utc(v.ActivatedAt), ActivatedBy: v.ActivatedBy, RetiredAt: utc(v.RetiredAt), RowVersion: v.RowVersion,
 	}
 	if v.Set.Unit != "" {
@@ -52,7 +52,7 @@ func newRuleSetView(v rules.Version) ruleSetView {
 	return w
 }
 
-type findingView struct {
+type ruleFindingView struct {
 	Code     string            `json:"code"`
 	Severity rules.Severity    `json:"severity"`
 	Rule     string            `json:"rule"`
@@ -62,8 +62,8 @@ type findingView struct {
 	Params   map[string]string `json:"params,omitempty"`
 }
 
-func newFindingView(f rules.Finding) findingView {
-	return findingView{Code: strings.TrimPrefix(f.Code, "finding-"), Severity: f.Severity, Rule: f.Rule, Line: f.Line, Column: f.Column,
+func newRuleFindingView(f rules.Finding) ruleFindingView {
+	return ruleFindingView{Code: strings.TrimPrefix(f.Code, "finding-"), Severity: f.Severity, Rule: f.Rule, Line: f.Line, Column: f.Column,
 		Text: textView{DE: f.Text("de"), EN: f.Text("en")}, Params: f.Params}
 }
 
@@ -100,10 +100,10 @@ func ruleSetList(w http.ResponseWriter, all []rules.Version, err error) error {
 	return writeJSON(w, http.StatusOK, newList(all, newRuleSetView, "", count(len(all))))
 }
 
-// checkedView is what a check of a set says that is not kept.
-type checkedView struct {
-	OK       bool          `json:"ok"`
-	Findings []findingView `json:"findings"`
+// ruleCheckView is what a check of a set says that is not kept.
+type ruleCheckView struct {
+	OK       bool              `json:"ok"`
+	Findings []ruleFindingView `json:"findings"`
 }
 
 func (s *Server) postRuleCheck(w http.ResponseWriter, r *http.Request) error {
@@ -115,7 +115,7 @@ func (s *Server) postRuleCheck(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, checkedView{!rules.Blocked(findings), mapped(findings, newFindingView)})
+	return writeJSON(w, http.StatusOK, ruleCheckView{!rules.Blocked(findings), mapped(findings, newRuleFindingView)})
 }
 
 // rehearseBody: a date, which means the begin of that local day, or a moment.

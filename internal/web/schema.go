@@ -3,6 +3,7 @@ package web
 import (
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -13,7 +14,10 @@ import (
 // schemas builds JSON Schemas (draft 2020-12, as OpenAPI 3.1 has them) from
 // the Go types that handlers decode and encode, so that the document tells
 // what the program does. Named structs become components.
-type schemas struct{ components map[string]any }
+type schemas struct {
+	components map[string]any
+	types      map[string]reflect.Type // whose each name is
+}
 
 type object = map[string]any
 
@@ -74,7 +78,11 @@ func (s *schemas) ref(t reflect.Type) object {
 	}
 	if _, there := s.components[name]; !there {
 		s.components[name] = object{} // a type that holds itself ends here
+		s.types[name] = t
 		s.components[name] = s.structure(t)
+	}
+	if s.types[name] != t {
+		panic(fmt.Sprintf("openapi: %v and %v are both called %s", s.types[name], t, name)) // at start, in every test
 	}
 	return object{"$ref": "#/components/schemas/" + name}
 }
