@@ -15,10 +15,11 @@ import (
 func TestCallersShareRunsAndEachGetsItsOwnResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs, most atomic.Int64
+		gathered := make(chan struct{})
 		g := group.New(group.Options{Size: 10}, func(_ context.Context, in []int) ([]int, error) {
 			runs.Add(1)
 			most.Store(max(most.Load(), int64(len(in))))
-			time.Sleep(time.Second)
+			<-gathered
 			out := make([]int, len(in))
 			for i, v := range in {
 				out[i] = v * v
@@ -33,6 +34,8 @@ func TestCallersShareRunsAndEachGetsItsOwnResult(t *testing.T) {
 				}
 			})
 		}
+		synctest.Wait()
+		close(gathered)
 		wg.Wait()
 		if most.Load() != 10 || runs.Load() > 12 {
 			t.Errorf("%d runs of at most %d", runs.Load(), most.Load())
@@ -49,9 +52,10 @@ func TestOneBadMemberFailsAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var started atomic.Bool
+				gathered := make(chan struct{})
 				g := group.New(group.Options{Whole: func(err error) bool { return errors.Is(err, gone) }}, func(_ context.Context, in []int) ([]int, error) {
 					if started.CompareAndSwap(false, true) {
-						time.Sleep(time.Second) // the others gather
+						<-gathered
 						return in, nil
 					}
 					for _, v := range in {
@@ -68,6 +72,8 @@ func TestOneBadMemberFailsAlone(t *testing.T) {
 				for i := range errs {
 					wg.Go(func() { _, errs[i] = g.Do(t.Context(), i) })
 				}
+				synctest.Wait()
+				close(gathered)
 				wg.Wait()
 				failed := 0
 				for _, err := range errs {
@@ -122,17 +128,19 @@ func TestAPanicAndAWrongCountAreErrorsAndACancelledCallerIsLeftOut(t *testing.T)
 func TestAQueuedCallerDoesNotWaitForTheRunBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ran atomic.Int64
+		done := make(chan struct{})
 		g := group.New(group.Options{}, func(_ context.Context, in []int) ([]int, error) {
 			ran.Add(int64(len(in)))
-			time.Sleep(10 * time.Second)
+			<-done
 			return in, nil
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = g.Do(t.Context(), 1) })
 		synctest.Wait() // it runs
 		start := time.Now()
+		var gone sync.WaitGroup
 		for i := range 3 {
-			wg.Go(func() {
+			gone.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*time.Second)
 				defer cancel()
 				if _, err := g.Do(ctx, i); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Duration(i+1)*time.Second {
@@ -145,6 +153,8 @@ func TestAQueuedCallerDoesNotWaitForTheRunBeforeIt(t *testing.T) {
 				t.Errorf("who stayed: %d, %v", got, err)
 			}
 		})
+		gone.Wait() // the clock of the bubble goes on, nothing else does
+		close(done)
 		wg.Wait()
 		if ran.Load() != 2 {
 			t.Errorf("%d ran, want those who stayed", ran.Load())
