@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"evb/internal/sharedtest"
 	"evb/search"
 )
 
@@ -330,7 +331,7 @@ func TestLoaderProcess(t *testing.T) {
 func TestKillWhileLoadingLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	rounds := 4
-	if os.Getenv("EVB_PROVE") != "" {
+	if sharedtest.Prove() {
 		rounds = 100
 	}
 	acked := 0

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"evb/internal/sharedtest"
 )
 
 // process is one line of the process table.
@@ -115,7 +117,7 @@ func (l *ledger) keepPosting(ctx context.Context, current func() *server, token 
 func TestKilledAtRandomNothingIsLostOrTwice(t *testing.T) {
 	t.Parallel()
 	rounds, seed := 3, uint64(2026)
-	if prove() {
+	if sharedtest.Prove() {
 		rounds = 50
 	}
 	rng := rand.New(rand.NewPCG(seed, 50)) //nolint:gosec // the same kills each time

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"evb/internal/sharedtest"
 )
 
 // The city's calls of the crash tests: letters posted two at a time, a batch,
@@ -107,7 +109,7 @@ func points(t *testing.T) []string {
 	if len(all) < 30 {
 		t.Fatalf("only %d fail points: %v", len(all), all)
 	}
-	if prove() {
+	if sharedtest.Prove() {
 		return all
 	}
 	rng := rand.New(rand.NewPCG(2026, 11)) //nolint:gosec // a fixed choice

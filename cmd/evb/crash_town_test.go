@@ -22,9 +22,6 @@ import (
 // What the crash tests share: a prepared data folder, the calls that a city
 // makes, and what must hold after them.
 
-// prove reports whether the proofs run at full size.
-func prove() bool { return os.Getenv("EVB_PROVE") != "" }
-
 // prepared is a data folder that was set up and stopped cleanly. Its demo
 // letters are done, so that what happens later is of the test's making.
 type prepared struct {

@@ -2,7 +2,6 @@ package circulation_test
 
 import (
 	"context"
-	"flag"
 	"os"
 	"testing"
 	"time"
@@ -14,21 +13,14 @@ import (
 	"evb/internal/akte"
 	"evb/internal/akte/aktetest"
 	"evb/internal/circulation"
-	"evb/internal/fault"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
+	"evb/internal/postkorb/postkorbtest"
+	"evb/internal/sharedtest"
 )
 
-// A run of the tests walks few random routes, the same ones each time; EVB_PROVE
-// walks many.
 func TestMain(m *testing.M) {
-	if os.Getenv("EVB_PROVE") == "" {
-		for name, value := range map[string]string{"rapid.checks": "12", "rapid.seed": "61"} {
-			if err := flag.Set(name, value); err != nil {
-				panic(err)
-			}
-		}
-	}
+	sharedtest.Walks(12)
 	os.Exit(pgtest.Main(m))
 }
 
@@ -58,25 +50,8 @@ func newOffice(t testing.TB) *office {
 		w.told = append(w.told, c)
 		return nil
 	}})
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
-		ctx, since := t.Context(), w.Now().AddDate(0, -1, 0)
-		var err error
-		desk := func(n postkorb.NewPostkorb, members ...access.Actor) (id uuid.UUID) {
-			if err == nil {
-				id, err = w.post.EnsurePostkorb(ctx, tx, w.System(), since, n)
-			}
-			for _, m := range members {
-				if err == nil {
-					err = w.post.EnsureMember(ctx, tx, w.System(), since, id, m.User)
-				}
-			}
-			return id
-		}
-		w.bau = desk(postkorb.NewPostkorb{Name: "FB61-Bauordnung", Kind: postkorb.Group, Unit: w.Bauordnung}, w.Schulz, w.Koch, w.Yilmaz)
-		w.wohn = desk(postkorb.NewPostkorb{Name: "FB64-Wohngeld", Kind: postkorb.Group, Unit: w.Wohngeld}, w.Meier)
-		w.clear = desk(postkorb.NewPostkorb{Name: "Klaerung", Kind: postkorb.Clearing}, w.Roth)
-		return err
-	})
+	d := postkorbtest.MakeTown(t, w.Town, w.post)
+	w.bau, w.wohn, w.clear = d.Bau, d.Wohn, d.Clearing
 	return w
 }
 
@@ -124,16 +99,12 @@ func (w *office) complete(a access.Actor, id uuid.UUID, number int, outcome circ
 
 func (w *office) ok(err error) {
 	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	sharedtest.Must(w.t, err)
 }
 
 func (w *office) want(err error, code string) {
 	w.t.Helper()
-	if !fault.Is(err, code) {
-		w.t.Fatalf("want fault %s, got %v", code, err)
-	}
+	sharedtest.WantFault(w.t, err, code)
 }
 
 func person(a access.Actor) circulation.Station { return circulation.Station{User: a.User} }

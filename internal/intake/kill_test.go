@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"evb/internal/failpoint"
 	"evb/internal/intake"
 	"evb/internal/postgres/pgtest"
+	"evb/internal/sharedtest"
 	"evb/internal/worldtest"
 )
 
@@ -195,7 +195,7 @@ func TestKillAtRandomTimes(t *testing.T) {
 	const seed = 2026
 	rng := rand.New(rand.NewPCG(seed, 1))
 	rounds := 5
-	if os.Getenv("EVB_PROVE") != "" {
+	if sharedtest.Prove() {
 		rounds = 100
 	}
 	for i := range rounds {

@@ -2,7 +2,6 @@ package postkorb_test
 
 import (
 	"context"
-	"flag"
 	"os"
 	"sync"
 	"testing"
@@ -20,18 +19,12 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
+	"evb/internal/postkorb/postkorbtest"
+	"evb/internal/sharedtest"
 )
 
-// A run of the tests walks few random days at the desk, the same ones each time;
-// EVB_PROVE walks many.
 func TestMain(m *testing.M) {
-	if os.Getenv("EVB_PROVE") == "" {
-		for name, value := range map[string]string{"rapid.checks": "12", "rapid.seed": "61"} {
-			if err := flag.Set(name, value); err != nil {
-				panic(err)
-			}
-		}
-	}
+	sharedtest.Walks(12)
 	os.Exit(pgtest.Main(m))
 }
 
@@ -47,26 +40,9 @@ func newDesk(t testing.TB) *desk {
 	t.Helper()
 	w := &desk{Town: aktetest.New(t)}
 	w.s = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now})
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
-		ctx, since := t.Context(), w.Now().AddDate(0, -1, 0)
-		var err error
-		make := func(n postkorb.NewPostkorb, members ...access.Actor) (id uuid.UUID) {
-			if err == nil {
-				id, err = w.s.EnsurePostkorb(ctx, tx, w.System(), since, n)
-			}
-			for _, m := range members {
-				if err == nil {
-					err = w.s.EnsureMember(ctx, tx, w.System(), since, id, m.User)
-				}
-			}
-			return id
-		}
-		w.bau = make(postkorb.NewPostkorb{Name: "FB61-Bauordnung", Kind: postkorb.Group, Unit: w.Bauordnung}, w.Schulz, w.Koch, w.Yilmaz)
-		w.wohn = make(postkorb.NewPostkorb{Name: "FB64-Wohngeld", Kind: postkorb.Group, Unit: w.Wohngeld}, w.Meier)
-		w.clear = make(postkorb.NewPostkorb{Name: "Klaerung", Kind: postkorb.Clearing}, w.Roth)
-		w.schulz = make(postkorb.NewPostkorb{Name: "a.schulz", Kind: postkorb.Personal, User: w.Schulz.User})
-		return err
-	})
+	d := postkorbtest.MakeTown(t, w.Town, w.s)
+	w.bau, w.wohn, w.clear = d.Bau, d.Wohn, d.Clearing
+	w.schulz = postkorbtest.Personal(t, w.Town, w.s, w.Schulz)
 	return w
 }
 
@@ -85,19 +61,7 @@ func (w *desk) deliver(t testing.TB, d postkorb.Delivery) (item uuid.UUID) {
 	return item
 }
 
-func want(t testing.TB, err error, code string) {
-	t.Helper()
-	if !fault.Is(err, code) {
-		t.Fatalf("want fault %s, got %v", code, err)
-	}
-}
-
-func ok(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var want, ok = sharedtest.WantFault, sharedtest.Must
 
 func (w *desk) open(t testing.TB, a access.Actor, id uuid.UUID) int {
 	t.Helper()

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"flag"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -28,9 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("EVB_PROVE") == "" {
-		_ = flag.Set("rapid.checks", "5") // make prove runs them in full
-	}
+	sharedtest.Walks(5)
 	worldtest.Main(m, worldtest.Victim("worker", worker))
 }
 

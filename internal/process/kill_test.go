@@ -25,6 +25,7 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/process"
+	"evb/internal/sharedtest"
 )
 
 // proof is a process with everything that can be cut in the middle: branches
@@ -157,7 +158,7 @@ func (w *hall) find(ctx context.Context) error {
 // to without, and no station is worked at twice.
 func TestInstancesEndAlikeHoweverOftenTheProcessIsKilled(t *testing.T) {
 	instances, kills := 24, 4
-	if os.Getenv("EVB_PROVE") != "" {
+	if sharedtest.Prove() {
 		instances, kills = 10_000, 20
 	}
 	w := newWorks(t)

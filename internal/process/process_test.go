@@ -16,13 +16,14 @@ import (
 	"evb/internal/akte/aktetest"
 	"evb/internal/bpmn"
 	"evb/internal/circulation"
-	"evb/internal/fault"
 	"evb/internal/job"
 	"evb/internal/org"
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
+	"evb/internal/postkorb/postkorbtest"
 	"evb/internal/process"
+	"evb/internal/sharedtest"
 )
 
 func TestMain(m *testing.M) {
@@ -71,26 +72,9 @@ func newWorks(t testing.TB) *works {
 	w := &works{t: t, actions: map[string]process.Action{}}
 	w.Town = aktetest.New(t)
 	w.link()
+	postkorbtest.MakeTown(t, w.Town, w.post)
 	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
 		ctx, since := t.Context(), w.Now().AddDate(0, -1, 0)
-		desk := func(n postkorb.NewPostkorb, members ...access.Actor) error {
-			id, err := w.post.EnsurePostkorb(ctx, tx, w.System(), since, n)
-			for _, m := range members {
-				if err == nil {
-					err = w.post.EnsureMember(ctx, tx, w.System(), since, id, m.User)
-				}
-			}
-			return err
-		}
-		if err := desk(postkorb.NewPostkorb{Name: "FB61-Bauordnung", Kind: postkorb.Group, Unit: w.Bauordnung}, w.Schulz, w.Koch, w.Yilmaz); err != nil {
-			return err
-		}
-		if err := desk(postkorb.NewPostkorb{Name: "FB64-Wohngeld", Kind: postkorb.Group, Unit: w.Wohngeld}, w.Meier); err != nil {
-			return err
-		}
-		if err := desk(postkorb.NewPostkorb{Name: "Klaerung", Kind: postkorb.Clearing}, w.Roth); err != nil {
-			return err
-		}
 		id, err := w.Org.EnsureUser(ctx, tx, w.System(), since, org.NewUser{Login: "p.design", DisplayName: "Paul Design"})
 		if err != nil {
 			return err
@@ -106,16 +90,12 @@ func newWorks(t testing.TB) *works {
 
 func (w *works) ok(err error) {
 	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	sharedtest.Must(w.t, err)
 }
 
 func (w *works) want(err error, code string) {
 	w.t.Helper()
-	if !fault.Is(err, code) {
-		w.t.Fatalf("want fault %s, got %v", code, err)
-	}
+	sharedtest.WantFault(w.t, err, code)
 }
 
 func xmlFile(process string, root ...string) []byte {

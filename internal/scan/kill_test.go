@@ -20,6 +20,7 @@ import (
 	"evb/internal/postgres/pgtest"
 	"evb/internal/scan"
 	"evb/internal/scan/folder"
+	"evb/internal/sharedtest"
 	"evb/internal/worldtest"
 )
 
@@ -117,7 +118,7 @@ func (w *world) kill(point string) bool {
 func TestKilledBehindEveryStepTheBatchGoesOn(t *testing.T) {
 	w := newWorld(t)
 	// Everywhere twice, and in the protocol of the bytes too, for `make prove`.
-	prove := os.Getenv("EVB_PROVE") != ""
+	prove := sharedtest.Prove()
 	var points []string
 	for _, p := range failpoint.All() {
 		if strings.HasPrefix(p.Name(), "scan-") || prove && strings.HasPrefix(p.Name(), "intake-") {

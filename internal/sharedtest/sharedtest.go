@@ -4,10 +4,12 @@
 package sharedtest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +63,23 @@ func Await(what string, ok func() bool) error {
 		}
 	}
 	return nil
+}
+
+// Prove says that the full size is asked for (make prove).
+func Prove() bool { return os.Getenv("EVB_PROVE") != "" }
+
+// Walks lets the property tests of a package make that many random walks, the
+// same ones each time; where the full size is asked for, as many as rapid makes.
+// Call it from TestMain.
+func Walks(n int) {
+	if Prove() {
+		return
+	}
+	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(n), "rapid.seed": "61"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err) // the package uses no rapid
+		}
+	}
 }
 
 // Complete says that tests must be complete here: CI is set. What is missing

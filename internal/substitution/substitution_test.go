@@ -18,6 +18,8 @@ import (
 	"evb/internal/postgres"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/postkorb"
+	"evb/internal/postkorb/postkorbtest"
+	"evb/internal/sharedtest"
 	"evb/internal/substitution"
 )
 
@@ -41,41 +43,20 @@ func newTown(t *testing.T) *town {
 	w.post = postkorb.New(w.DB, w.Log, postkorb.Options{Now: w.Now})
 	w.admin = w.Nobody
 	w.admin.Memberships = []access.Membership{{Role: access.Administrator}}
-	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) error {
-		ctx, since := t.Context(), w.Now().AddDate(0, -1, 0)
-		var err error
-		desk := func(n postkorb.NewPostkorb, members ...access.Actor) (id uuid.UUID) {
-			if err == nil {
-				id, err = w.post.EnsurePostkorb(ctx, tx, w.System(), since, n)
-			}
-			for _, m := range members {
-				if err == nil {
-					err = w.post.EnsureMember(ctx, tx, w.System(), since, id, m.User)
-				}
-			}
-			return id
-		}
-		w.bau = desk(postkorb.NewPostkorb{Name: "FB61-Bauordnung", Kind: postkorb.Group, Unit: w.Bauordnung}, w.Schulz, w.Yilmaz)
-		w.wohn = desk(postkorb.NewPostkorb{Name: "FB64-Wohngeld", Kind: postkorb.Group, Unit: w.Wohngeld}, w.Meier)
-		w.schulz = desk(postkorb.NewPostkorb{Name: "a.schulz", Kind: postkorb.Personal, User: w.Schulz.User})
-		w.kochs = desk(postkorb.NewPostkorb{Name: "b.koch", Kind: postkorb.Personal, User: w.Koch.User})
-		return err
-	})
+	w.bau = postkorbtest.Make(t, w.Town, w.post, postkorb.NewPostkorb{Name: "FB61-Bauordnung", Kind: postkorb.Group, Unit: w.Bauordnung}, w.Schulz, w.Yilmaz)
+	w.wohn = postkorbtest.Make(t, w.Town, w.post, postkorb.NewPostkorb{Name: "FB64-Wohngeld", Kind: postkorb.Group, Unit: w.Wohngeld}, w.Meier)
+	w.schulz, w.kochs = postkorbtest.Personal(t, w.Town, w.post, w.Schulz), postkorbtest.Personal(t, w.Town, w.post, w.Koch)
 	return w
 }
 
 func (w *town) ok(err error) {
 	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	sharedtest.Must(w.t, err)
 }
 
 func (w *town) want(err error, code string) {
 	w.t.Helper()
-	if !fault.Is(err, code) {
-		w.t.Fatalf("want fault %s, got %v", code, err)
-	}
+	sharedtest.WantFault(w.t, err, code)
 }
 
 func (w *town) enter(a access.Actor, n substitution.New) substitution.Substitution {
