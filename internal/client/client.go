@@ -193,13 +193,20 @@ func (e *busy) Error() string { return e.answer.Error() }
 
 func (e *busy) Unwrap() error { return e.answer }
 
+// elsewhere are answers 503 about a part outside of the server, or one that this
+// server never has: it does by itself what is left to do, and asking it again
+// within the patience tells nothing new.
+func elsewhere(code string) bool {
+	return strings.HasPrefix(code, "tsa-") || code == "revocation-unavailable" || code == "part-not-running" || code == "no-tenant"
+}
+
 func (c *Client) repeatable(r request, err error) (bool, time.Duration) {
 	if r.once || !c.answered.Load() {
 		return false, 0
 	}
 	var b *busy
 	if errors.As(err, &b) {
-		return true, b.after
+		return !elsewhere(b.answer.Code), b.after
 	}
 	var e *Error
 	if errors.As(err, &e) {

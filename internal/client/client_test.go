@@ -210,6 +210,21 @@ func TestABusyServerIsWaitedForAndKeepsOneKey(t *testing.T) {
 	}
 }
 
+func TestAPartOutsideOfTheServerThatIsDownIsToldAtOnce(t *testing.T) {
+	for _, code := range []string{"tsa-unavailable", "tsa-not-configured", "revocation-unavailable", "part-not-running"} {
+		a, s := newArchive(t)
+		asked := 0
+		a.fail = func(w http.ResponseWriter, _ *http.Request) bool {
+			asked++
+			problem(w, 503, code)
+			return true
+		}
+		if _, err := newClient(t, s.URL, 300*time.Millisecond).SealNow(t.Context()); !errors.Is(err, client.ErrUnreachable) || !client.Is(err, code) || asked != 1 {
+			t.Errorf("%s: %v, asked %d times", code, err, asked)
+		}
+	}
+}
+
 func TestAServerThatIsNotThereIsToldAtOnceOneThatGoesIsWaitedFor(t *testing.T) {
 	start := time.Now()
 	if _, err := newClient(t, "http://127.0.0.1:9", time.Minute).Batch(t.Context(), "b1"); !errors.Is(err, client.ErrUnreachable) || time.Since(start) > 10*time.Second {
