@@ -230,21 +230,20 @@ func (s *Service) versions(ctx context.Context, tenant access.Tenant, dokumente 
 // one.
 func (s *Service) proven(ctx context.Context, a access.Actor, rows []versionRow) ([]ArchiveVersion, error) {
 	var groups map[uuid.UUID][]Member
-	tokens := map[uuid.UUID][]Token{}
+	var tokens map[uuid.UUID][]Token
+	var sealed []uuid.UUID
+	for _, r := range rows {
+		if r.SealedAt != nil {
+			sealed = append(sealed, *r.Seal)
+		}
+	}
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		var err error
 		if groups, err = members(ctx, q, rows); err != nil {
 			return err
 		}
-		for _, r := range rows {
-			if r.SealedAt == nil || tokens[*r.Seal] != nil {
-				continue
-			}
-			if tokens[*r.Seal], err = tokensOf(ctx, q, *r.Seal); err != nil {
-				return err
-			}
-		}
-		return nil
+		tokens, err = tokensOf(ctx, q, sealed)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -398,29 +397,30 @@ func (o *objectReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 const sqlTokens = `
-    SELECT s.chain, s.position, t.token, t.algorithm, t.imprint, t.gen_time, t.tsa, t.revocation
+    SELECT s.seal_id, s.chain, s.position, t.token, t.algorithm, t.imprint, t.gen_time, t.tsa, t.revocation
     FROM ats s JOIN time_stamp_token t ON t.tenant = s.tenant AND t.id = s.token_id
-    WHERE s.tenant = evb_tenant() AND s.seal_id = $1 AND t.final_at IS NOT NULL
-    ORDER BY s.chain, s.position`
+    WHERE s.tenant = evb_tenant() AND s.seal_id = ANY ($1) AND t.final_at IS NOT NULL
+    ORDER BY s.seal_id, s.chain, s.position`
 
-// tokensOf lists the final tokens of a seal in chain order.
-func tokensOf(ctx context.Context, q postgres.Querier, sealID uuid.UUID) ([]Token, error) {
-	rows, err := q.Query(ctx, sqlTokens, sealID)
+// tokensOf gives the final tokens of each seal in chain order.
+func tokensOf(ctx context.Context, q postgres.Querier, seals []uuid.UUID) (map[uuid.UUID][]Token, error) {
+	rows, err := q.Query(ctx, sqlTokens, seals)
 	if err != nil {
-		return nil, fmt.Errorf("tokens of %s: %w", sealID, err)
+		return nil, fmt.Errorf("tokens of %d seals: %w", len(seals), err)
 	}
 	defer rows.Close()
-	var out []Token
+	out := make(map[uuid.UUID][]Token, len(seals))
 	for rows.Next() {
+		var of uuid.UUID
 		var t Token
 		var rev revocationRow
-		if err := rows.Scan(&t.Chain, &t.Position, &t.DER, &t.Imprint.Algorithm, &t.Imprint.Value, &t.GenTime, &t.TSA, &rev); err != nil {
+		if err := rows.Scan(&of, &t.Chain, &t.Position, &t.DER, &t.Imprint.Algorithm, &t.Imprint.Value, &t.GenTime, &t.TSA, &rev); err != nil {
 			return nil, err
 		}
 		if err := t.material(rev); err != nil {
 			return nil, err
 		}
-		out = append(out, t)
+		out[of] = append(out[of], t)
 	}
 	return out, rows.Err()
 }
