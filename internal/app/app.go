@@ -216,24 +216,24 @@ func (a *App) services() error {
 		Now: now, Demo: a.o.Demo, SessionIdle: cfg.HTTP.SessionIdle, SessionLifetime: cfg.HTTP.SessionLifetime, Tenant: cfg.Tenant.Default,
 	})
 	a.akten = akte.New(a.db, a.facts, akte.Options{
-		Now: now, Log: log,
+		Now: now,
 		VersionAdded: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, dokument, version uuid.UUID, number int) error {
 			return a.circulations.VersionAdded(ctx, tx, actor, at, dokument, version, number)
 		},
 	})
 	a.postkoerbe = postkorb.New(a.db, a.facts, postkorb.Options{
-		Now: now, Log: log,
+		Now: now,
 		Step: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, act postkorb.StepAct) error {
 			return a.circulations.Step(ctx, tx, actor, at, act)
 		},
 	})
 	a.circulations = circulation.New(a.db, a.facts, a.akten, a.postkoerbe, circulation.Options{
-		Now: now, Log: log,
+		Now: now,
 		Completed: func(ctx context.Context, tx pgx.Tx, actor access.Actor, at time.Time, c circulation.Completed) error {
 			return a.processes.Completed(ctx, tx, actor, at, c)
 		},
 	})
-	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions()})
+	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions(), Webhooks: cfg.Processes.Webhooks})
 	a.deputies = substitution.NewService(a.db, a.facts, substitution.Options{Now: now})
 	a.leaver = leaver.New(a.db, a.facts, a.postkoerbe, a.circulations, a.deputies, leaver.Options{Now: now})
 	a.lists = lists.New(a.db, lists.Options{Now: now})

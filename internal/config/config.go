@@ -6,19 +6,20 @@ import "time"
 // the default stands in [Default] and, explained for people, in
 // deploy/evb.example.yaml, which a test keeps equal to it.
 type Config struct {
-	Postgres Postgres `koanf:"postgres"`
-	S3       S3       `koanf:"s3"`
-	TSA      TSA      `koanf:"tsa"`
-	HTTP     HTTP     `koanf:"http"`
-	Intake   Intake   `koanf:"intake"`
-	Work     Work     `koanf:"work"`
-	Search   Search   `koanf:"search"`
-	Seal     Seal     `koanf:"seal"`
-	Lock     Lock     `koanf:"lock"`
-	Tenant   Tenant   `koanf:"tenant"`
-	Tools    Tools    `koanf:"tools"`
-	Local    Local    `koanf:"local"`
-	Log      Log      `koanf:"log"`
+	Postgres  Postgres  `koanf:"postgres"`
+	S3        S3        `koanf:"s3"`
+	TSA       TSA       `koanf:"tsa"`
+	HTTP      HTTP      `koanf:"http"`
+	Intake    Intake    `koanf:"intake"`
+	Work      Work      `koanf:"work"`
+	Search    Search    `koanf:"search"`
+	Seal      Seal      `koanf:"seal"`
+	Lock      Lock      `koanf:"lock"`
+	Tenant    Tenant    `koanf:"tenant"`
+	Processes Processes `koanf:"processes"`
+	Tools     Tools     `koanf:"tools"`
+	Local     Local     `koanf:"local"`
+	Log       Log       `koanf:"log"`
 }
 
 // Postgres says how to reach the database. Empty DSNs are right only for
@@ -256,6 +257,13 @@ type Tenant struct {
 	Zone string `koanf:"zone"`
 }
 
+// Processes configures level 4.
+type Processes struct {
+	// Webhooks are the addresses that service tasks may call, each as
+	// scheme://host[:port]; an empty list allows none.
+	Webhooks []string `koanf:"webhooks"`
+}
+
 // Tools names the programs that run as child processes.
 type Tools struct {
 	// Tesseract is the program for text recognition, a name in PATH or a path.
@@ -319,10 +327,11 @@ func Default() Config {
 			Period: day, MaxDocuments: 100_000, Grace: day, HashAlgorithm: "sha256",
 			AlgorithmPolicy: "etsi-119312-1.5.1", RenewBefore: 180 * day, PackInterval: time.Minute,
 		},
-		Lock:   Lock{Initial: 7 * day, Unfiled: 90 * day},
-		Tenant: Tenant{Zone: "Europe/Berlin"},
-		Tools:  Tools{Tesseract: "tesseract"},
-		Local:  Local{Dir: "./data", PostgresUser: "postgres"},
-		Log:    Log{Level: "info", Format: "json"},
+		Lock:      Lock{Initial: 7 * day, Unfiled: 90 * day},
+		Tenant:    Tenant{Zone: "Europe/Berlin"},
+		Processes: Processes{Webhooks: []string{}},
+		Tools:     Tools{Tesseract: "tesseract"},
+		Local:     Local{Dir: "./data", PostgresUser: "postgres"},
+		Log:       Log{Level: "info", Format: "json"},
 	}
 }

@@ -394,6 +394,13 @@ func (k *checker) rest(c Config) {
 		k.add("not-allowed", "tenant.zone", fmt.Sprintf("„%s“ ist keine Zeitzone.", c.Tenant.Zone), fmt.Sprintf("%q is no time zone.", c.Tenant.Zone),
 			"Form: Europe/Berlin.", "Form: Europe/Berlin.")
 	}
+	for i, hook := range c.Processes.Webhooks {
+		k.address(fmt.Sprintf("processes.webhooks[%d]", i), hook, fmt.Sprintf("„%s“ ist keine Adresse.", hook), fmt.Sprintf("%q is no address.", hook), "http", "https")
+		if u, err := url.Parse(hook); err == nil && strings.Trim(u.Path, "/") != "" {
+			k.add("malformed", fmt.Sprintf("processes.webhooks[%d]", i), fmt.Sprintf("„%s“ hat einen Pfad; freigegeben wird ein Dienst als Ganzes.", hook),
+				fmt.Sprintf("%q has a path; a service is allowed as a whole.", hook), "Form: https://rechner:port.", "Form: https://host:port.")
+		}
+	}
 	if c.Tools.Tesseract == "" {
 		k.missing("tools.tesseract", "Der Name des Programms fehlt.", "The name of the program is missing.")
 	}

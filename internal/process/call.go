@@ -10,8 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -112,7 +115,9 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 		return err
 	}
 	var r answer
-	if target.Webhook != "" {
+	if err := s.mayCall(target); err != nil {
+		r = answer{reason: err.Text("de")}
+	} else if target.Webhook != "" {
 		r = s.webhook(ctx, target.Webhook, secret, key, c)
 	} else {
 		r = s.action(ctx, a, target.Action, c)
@@ -130,8 +135,18 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 	return s.told(ctx, a, c, token, r)
 }
 
-// told gives an answer to the instance.
+// told gives an answer to the instance. One that cannot be kept (too large, no
+// text) is a failed step: another try would bring the same.
 func (s *Service) told(ctx context.Context, a access.Actor, c Call, token int, r answer) error {
+	err := s.give(ctx, a, c, token, r)
+	f, ok := fault.As(err)
+	if !ok || f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		return err
+	}
+	return s.give(ctx, a, c, token, answer{reason: f.Text("de")})
+}
+
+func (s *Service) give(ctx context.Context, a access.Actor, c Call, token int, r answer) error {
 	return s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
 		at := s.now()
 		h, err := s.hold(ctx, tx, a, at, c.Instance)
@@ -162,6 +177,34 @@ func (s *Service) told(ctx context.Context, a access.Actor, c Call, token int, r
 	})
 }
 
+// mayCall refuses a webhook at an address that the configuration does not name.
+// Fault: process-webhook-not-allowed.
+func (s *Service) mayCall(t bpmn.Target) *fault.Error {
+	if t.Webhook == "" {
+		return nil
+	}
+	at, ok := origin(t.Webhook)
+	for _, allowed := range s.o.Webhooks {
+		if o, known := origin(allowed); ok && known && o == at {
+			return nil
+		}
+	}
+	return fault.New("process-webhook-not-allowed", "url", at)
+}
+
+// origin is the scheme, host and port of an address.
+func origin(address string) (string, bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return address, false
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port), port != ""
+}
+
 // request is the body of a webhook.
 type request struct {
 	ID        uuid.UUID      `json:"id"`
@@ -178,12 +221,12 @@ type request struct {
 // webhook-timestamp, webhook-signature). 2xx with {"variables": {...}} or an
 // empty body is done, {"error": {"code", "message"}} a BPMN error; 408, 425, 429
 // and 5xx are tried again, any other status is in vain.
-func (s *Service) webhook(ctx context.Context, url string, secret []byte, key string, c Call) answer {
+func (s *Service) webhook(ctx context.Context, address string, secret []byte, key string, c Call) answer {
 	body, err := json.Marshal(request{ID: c.ID, Type: "process.service_task", Process: key, Instance: c.Instance, Vorgang: c.Vorgang, Element: c.Element, Name: c.Name, Variables: c.Variables})
 	if err != nil {
 		return answer{reason: err.Error()}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return answer{reason: err.Error()}
 	}
@@ -194,7 +237,7 @@ func (s *Service) webhook(ctx context.Context, url string, secret []byte, key st
 	req.Header.Set("Webhook-Id", c.ID.String())
 	req.Header.Set("Webhook-Timestamp", stamp)
 	req.Header.Set("Webhook-Signature", Sign(secret, c.ID.String(), stamp, body))
-	res, err := s.clients.Do(req)
+	res, err := s.client.Do(req)
 	if err != nil {
 		return answer{reason: "no answer: " + err.Error(), again: true}
 	}

@@ -32,6 +32,7 @@ func TestAWebhookIsSignedAndTriedWithOneID(t *testing.T) {
 		_, _ = io.WriteString(rw, answer)
 	}))
 	defer srv.Close()
+	w.allow(srv.URL)
 	d := w.define(xmlFile(`<serviceTask id="h" name="Melden" evb:webhook="`+srv.URL+`"/><exclusiveGateway id="x"/><userTask id="t" evb:unit="FB61"/><boundaryEvent id="b" attachedToRef="h"><errorEventDefinition errorRef="er"/></boundaryEvent>`+
 		flow("s", "h")+flow("h", "x")+flow("x", "e", "n == 7")+flow("b", "t")+flow("t", "e"), `<error id="er" errorCode="unknown-person"/>`), bpmn.Activation{})
 	start := func() uuid.UUID {
@@ -90,5 +91,78 @@ func TestABuiltInActionRunsUntilItIsDone(t *testing.T) {
 	w.run(process.JobCall, false)
 	if got := w.at(i.ID); got.State != "done" || got.Variables["closed"] != true {
 		t.Errorf("%+v", got)
+	}
+}
+
+// allow lets webhooks be at these addresses alone, as after a restart.
+func (w *works) allow(hooks ...string) {
+	w.hooks = hooks
+	w.link()
+}
+
+func hook(url string) []byte {
+	return xmlFile(`<serviceTask id="h" evb:webhook="` + url + `"/>` + flow("s", "h") + flow("h", "e"))
+}
+
+func TestAWebhookIsCalledOnlyWhereTheConfigurationAllowsIt(t *testing.T) {
+	w := newWorks(t)
+	calls := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
+	defer srv.Close()
+	activate := func(url string) error {
+		d, _, err := w.s.Store(t.Context(), w.designer, process.NewDefinition{File: hook(url)})
+		w.ok(err)
+		_, err = w.s.Activate(t.Context(), w.designer, d.ID, bpmn.Activation{})
+		return err
+	}
+	err := activate(srv.URL + "/x")
+	w.want(err, "process-activation-invalid")
+	if f, ok := fault.As(err); !ok || len(f.Fields) != 1 || f.Fields[0].Code != "process-webhook-not-allowed" || f.Fields[0].Pointer != "/stations/h" {
+		t.Errorf("%+v", f)
+	}
+	w.allow("https://fv.example", "http://10.0.0.5:8080/")
+	for _, url := range []string{srv.URL, "http://fv.example/x", "https://fv.example:8443/", "https://fv.example.org/", "http://10.0.0.5/", "https://fv.example@127.0.0.1/"} {
+		if activate(url) == nil {
+			t.Errorf("%s is allowed", url)
+		}
+	}
+	for _, url := range []string{"https://FV.example:443/x?y=1", "https://fv.example", "http://10.0.0.5:8080/a/b"} {
+		w.ok(activate(url))
+	}
+	w.allow(srv.URL)
+	i := w.begin(hook(srv.URL+"/x"), bpmn.Activation{}, nil)
+	w.allow() // taken off the list while the instance runs
+	w.run(process.JobCall, false)
+	if got := w.at(i.ID, "h failed"); calls != 0 || !strings.Contains(got.Steps[0].Reason, "processes.webhooks") {
+		t.Errorf("%d calls, %q", calls, got.Steps[0].Reason)
+	}
+}
+
+func TestAnAnswerThatCannotBeKeptFailsItsStepWithTheReason(t *testing.T) {
+	for name, answer := range map[string]string{
+		"too large": `{"variables":{"n":"` + strings.Repeat("x", 200<<10) + `"}}`,
+		"no text":   `{"variables":{"n":"\u0000"}}`,
+		"an error":  `{"error":{"code":"c","message":"\u0000"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorks(t)
+			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, answer) }))
+			defer srv.Close()
+			w.allow(srv.URL)
+			i := w.begin(hook(srv.URL), bpmn.Activation{}, map[string]any{"old": strings.Repeat("y", 100<<10)})
+			w.run(process.JobCall, false)
+			if got := w.at(i.ID, "h failed"); got.Steps[0].Reason == "" {
+				t.Errorf("%+v", got.Steps)
+			}
+		})
+	}
+}
+
+func TestANumberBeyondAllNumbersIsKeptAsItsText(t *testing.T) {
+	w := newWorks(t)
+	i := w.begin(xmlFile(`<userTask id="t" evb:unit="FB61"/><userTask id="u" evb:unit="FB61"/>`+flow("s", "t")+flow("t", "u")+flow("u", "e")), bpmn.Activation{}, nil)
+	w.done(w.Koch, i.ID, "t", `{"n":1e999}`)
+	if got := w.at(i.ID, "u task"); got.Variables["n"] != "1e999" {
+		t.Errorf("%+v", got.Variables)
 	}
 }

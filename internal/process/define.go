@@ -224,7 +224,7 @@ func (s *Service) Activate(ctx context.Context, a access.Actor, id uuid.UUID, an
 		if err != nil {
 			return err
 		}
-		unknown, err := known(ctx, tx, at, p, answers)
+		unknown, err := s.known(ctx, tx, at, p, answers)
 		if err != nil {
 			return err
 		}

@@ -499,8 +499,10 @@ func native(v any) any {
 		if i, err := t.Int64(); err == nil {
 			return i
 		}
-		f, _ := t.Float64()
-		return f
+		if f, err := t.Float64(); err == nil {
+			return f
+		}
+		return t.String() // beyond every number: JSON could not say it again
 	case map[string]any:
 		for k, x := range t {
 			t[k] = native(x)

@@ -44,6 +44,7 @@ type works struct {
 	designer access.Actor
 	vorgang  uuid.UUID
 	actions  map[string]process.Action
+	hooks    []string // addresses that webhooks may be at
 }
 
 // services are works on a database in which people may live already.
@@ -64,7 +65,7 @@ func (w *works) link() {
 	w.routes = circulation.New(w.DB, w.Log, w.Akten, w.post, circulation.Options{Now: w.Now, Completed: func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, c circulation.Completed) error {
 		return w.s.Completed(ctx, tx, a, at, c)
 	}})
-	w.s = process.New(w.DB, w.Log, w.Akten, w.routes, process.Options{Now: w.Now, Actions: w.actions})
+	w.s = process.New(w.DB, w.Log, w.Akten, w.routes, process.Options{Now: w.Now, Actions: w.actions, Webhooks: w.hooks})
 }
 
 func newWorks(t testing.TB) *works {

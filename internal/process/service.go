@@ -27,8 +27,10 @@ type Options struct {
 	Log *slog.Logger     // nil: discarded
 	// Actions are the built-in actions by name (bpmn.Actions).
 	Actions map[string]Action
-	// HTTP calls webhooks; nil: a client that follows no redirect.
-	HTTP *http.Client
+	// Webhooks are the addresses that a service task may call, each with scheme,
+	// host and port (https://fv.example:8443). None: no webhook at all, so that no
+	// drawing makes the server call what only the server can reach.
+	Webhooks []string
 }
 
 // Action is a built-in action. It runs outside any transaction, at least once:
@@ -48,16 +50,16 @@ type Call struct {
 
 // Service holds the use cases of processes. Safe for concurrent use.
 type Service struct {
-	db      *postgres.DB
-	log     *event.Log
-	akten   *akte.Service
-	routes  *circulation.Service
-	jobs    *job.Client
-	o       Options
-	slog    *slog.Logger
-	mu      sync.Mutex
-	plans   map[uuid.UUID]*bpmn.Plan // by activation
-	clients *http.Client
+	db     *postgres.DB
+	log    *event.Log
+	akten  *akte.Service
+	routes *circulation.Service
+	jobs   *job.Client
+	o      Options
+	slog   *slog.Logger
+	mu     sync.Mutex
+	plans  map[uuid.UUID]*bpmn.Plan // by activation
+	client *http.Client             // calls webhooks
 }
 
 // New makes the service; facts go to log. circulation.Options.Completed is to be
@@ -69,10 +71,9 @@ func New(db *postgres.DB, log *event.Log, akten *akte.Service, routes *circulati
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	}
-	return &Service{db: db, log: log, akten: akten, routes: routes, o: o, slog: o.Log.With("part", "process"), plans: map[uuid.UUID]*bpmn.Plan{}, clients: o.HTTP}
+	// A redirect is not followed: it leads where nobody has allowed it.
+	client := &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &Service{db: db, log: log, akten: akten, routes: routes, o: o, slog: o.Log.With("part", "process"), plans: map[uuid.UUID]*bpmn.Plan{}, client: client}
 }
 
 // Attach gives the service its queue; see event.Log.Attach. Without one, what is

@@ -171,19 +171,24 @@ func fromLanes(ctx context.Context, q postgres.Querier, at time.Time, m *bpmn.Mo
 	return filled, nil
 }
 
-// known refuses given stations that are nobody's, and lists those of the file.
-func known(ctx context.Context, q postgres.Querier, at time.Time, p *bpmn.Plan, given bpmn.Activation) ([]UnknownStation, error) {
+// known refuses given stations that are nobody's and webhooks that may not be
+// called, and lists stations of the file that are nobody's.
+func (s *Service) known(ctx context.Context, q postgres.Querier, at time.Time, p *bpmn.Plan, given bpmn.Activation) ([]UnknownStation, error) {
 	type place struct {
 		id string
 		t  bpmn.Target
 	}
 	var places []place
 	var all []string
+	out, wrong := []UnknownStation{}, fault.New("process-activation-invalid")
 	for _, proc := range p.Model.Processes {
 		proc.Scope.Each(func(n *bpmn.Node) {
 			for _, t := range p.Stations(n) {
 				if t.Person() {
 					places, all = append(places, place{n.ID, t}), append(all, names(t)...)
+				}
+				if err := s.mayCall(t); err != nil {
+					wrong = wrong.With("/stations/"+n.ID, err.Code, "url", err.Params["url"])
 				}
 			}
 		})
@@ -192,7 +197,6 @@ func known(ctx context.Context, q postgres.Querier, at time.Time, p *bpmn.Plan, 
 	if err != nil {
 		return nil, err
 	}
-	out, wrong := []UnknownStation{}, fault.New("process-activation-invalid")
 	for _, pl := range places {
 		if _, err := put(pl.t, found); err != nil {
 			if len(given.Stations[pl.id]) > 0 {
