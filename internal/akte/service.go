@@ -3,7 +3,6 @@ package akte
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +21,6 @@ var UnfiledScope = uuid.MustParse("00000000-0000-7000-8000-000000000002")
 // Options of New. Zero values are sound.
 type Options struct {
 	Now func() time.Time // nil: time.Now
-	Log *slog.Logger     // nil: discarded
 	// VersionAdded is told of every further version in the transaction that
 	// writes it, quarantined ones too: what was agreed to an earlier version does
 	// not hold for it. nil: nobody.

@@ -40,7 +40,7 @@ func OpenAdmin(ctx context.Context, cfg config.Config, log *slog.Logger) (*Admin
 		return nil, err
 	}
 	facts := event.NewLog(nil, nil)
-	desks := postkorb.New(db, facts, postkorb.Options{Log: log})
+	desks := postkorb.New(db, facts, postkorb.Options{})
 	sets, err := rules.New(db, facts, rules.Options{Log: log})
 	if err != nil {
 		db.Close()
@@ -48,7 +48,7 @@ func OpenAdmin(ctx context.Context, cfg config.Config, log *slog.Logger) (*Admin
 	}
 	return &Admin{App{
 		o: Options{Config: cfg, Log: log, Now: time.Now}, log: log, db: db, facts: facts,
-		Org: org.New(db, facts, org.Options{}), akten: akte.New(db, facts, akte.Options{Log: log}), postkoerbe: desks,
+		Org: org.New(db, facts, org.Options{}), akten: akte.New(db, facts, akte.Options{}), postkoerbe: desks,
 		rules: sets, routing: routing.New(db, facts, nil, desks, routing.Options{Log: log, Rules: sets}),
 	}}, nil
 }

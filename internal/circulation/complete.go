@@ -256,21 +256,31 @@ func (s *Service) mayAgree(ctx context.Context, tx pgx.Tx, me access.Actor, r *r
 	if !t.secondPair {
 		return nil
 	}
-	people := []uuid.UUID{me.User}
-	if me.OnBehalfOf != uuid.Nil {
-		people = append(people, me.OnBehalfOf)
-	}
-	if slices.Contains(people, d.Author) || d.SubmittedBy != nil && slices.Contains(people, *d.SubmittedBy) {
+	if wrote(me, d) {
 		return fault.New("own-draft")
 	}
 	var signed bool
-	if err := tx.QueryRow(ctx, sqlSignedBefore, r.id, t.id, people).Scan(&signed); err != nil {
+	if err := tx.QueryRow(ctx, sqlSignedBefore, r.id, t.id, people(me)).Scan(&signed); err != nil {
 		return fmt.Errorf("signed before: %w", err)
 	}
 	if signed {
 		return fault.New("already-signed")
 	}
 	return nil
+}
+
+// people are who acts: the actor, and the absent person.
+func people(me access.Actor) []uuid.UUID {
+	if me.OnBehalfOf == uuid.Nil {
+		return []uuid.UUID{me.User}
+	}
+	return []uuid.UUID{me.User, me.OnBehalfOf}
+}
+
+// wrote says that the version was written, or the Dokument submitted, by who
+// acts.
+func wrote(me access.Actor, d akte.Held) bool {
+	return slices.ContainsFunc(people(me), func(u uuid.UUID) bool { return u == d.Author || d.SubmittedBy != nil && u == *d.SubmittedBy })
 }
 
 // execution is a row to be written.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 // Options of New. Zero values are sound.
 type Options struct {
 	Now func() time.Time // nil: time.Now
-	Log *slog.Logger     // nil: discarded
 	// Completed is told, in the transaction of the act, of each step that
 	// somebody completed, skipped or recalled in a circulation with an instance.
 	// Its error undoes the act: a fault reaches the person. Acts by the functions

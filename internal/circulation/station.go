@@ -141,7 +141,7 @@ func (s *Service) checked(ctx context.Context, tx pgx.Tx, at time.Time, r *route
 		switch {
 		case !slices.Contains(Kinds, n.Kind):
 			return inStep(i, "step-kind-unknown", "kind", n.Kind)
-		case n.Group < 0:
+		case n.Group < 0 || n.Group > MaxGroup:
 			return inStep(i, "step-group-invalid", "group", n.Group)
 		case n.To == Station{}, n.To.User != uuid.Nil && (n.To.Unit != uuid.Nil || n.To.Function != ""):
 			return inStep(i, "station-needed")
@@ -313,7 +313,7 @@ func (s *Service) mine(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	case own:
 		return a, nil
 	case len(absent) > 0:
-		return behalf(a, absent[0]), nil
+		return a.Behalf(absent[0]), nil
 	}
 	return a, fault.New("step-foreign")
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"evb/internal/access"
 	"evb/internal/event"
 	"evb/internal/idempotency"
 )
@@ -86,10 +85,11 @@ const (
 	SettingChanged   event.Kind = "circulation.setting_changed" // subject: the unit
 )
 
-// Longest routes.
+// Longest routes, and the highest number of a group.
 const (
 	MaxNew   = 100 // steps of a new circulation
 	MaxSteps = 500 // steps of a circulation with all that were added
+	MaxGroup = 1_000_000
 )
 
 // Station is who a step is for: a person, a unit (its Postkorb), or a function
@@ -242,9 +242,4 @@ type Execution struct {
 	VoidsID  *uuid.UUID // the execution that this one makes void
 	Upholds  *uuid.UUID // the agreement that this one upholds
 	Postkorb string     // Forwarded: where to
-}
-
-// behalf is the actor as deputy of somebody.
-func behalf(a access.Actor, absent uuid.UUID) access.Actor {
-	return a.Behalf(absent)
 }

@@ -237,7 +237,7 @@ func (s *Service) willBeMine(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 		absent = slices.DeleteFunc(absent, func(u uuid.UUID) bool { return !slices.Contains(held[0], u) })
 	}
 	if len(absent) > 0 {
-		return behalf(a, absent[0]), nil
+		return a.Behalf(absent[0]), nil
 	}
 	return a, fault.New("step-foreign")
 }

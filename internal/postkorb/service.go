@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 // Options of New. Zero values are sound.
 type Options struct {
 	Now func() time.Time // nil: time.Now
-	Log *slog.Logger     // nil: discarded
 	// Step takes over what is done on the desk with a station of a circulation,
 	// in the transaction of the act; nil: such items cannot be ended here.
 	Step func(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, act StepAct) error

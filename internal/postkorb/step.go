@@ -19,7 +19,6 @@ import (
 type StepAct struct {
 	Kind     event.Kind // ItemDone, ItemReturned or ItemForwarded
 	Step     uuid.UUID
-	Item     uuid.UUID
 	Postkorb uuid.UUID // ItemForwarded: where it lies now
 	Text     string    // remark or reason
 }
@@ -30,7 +29,7 @@ func (s *Service) step(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	if s.stepped == nil {
 		return fault.New("item-of-step")
 	}
-	act.Step, act.Item = *r.step, r.id
+	act.Step = *r.step
 	return s.stepped(ctx, tx, a, at, act)
 }
 
@@ -49,9 +48,7 @@ const (
 
 // StepItem is the unfinished item of a step, held for this transaction.
 type StepItem struct {
-	ID       uuid.UUID
 	Postkorb uuid.UUID
-	Assignee *uuid.UUID
 	Passed   bool // it was forwarded and lies no longer where the circulation put it
 }
 
@@ -74,7 +71,7 @@ func (s *Service) HoldStep(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 	if _, err := yours(&r, a); err != nil {
 		return StepItem{}, err
 	}
-	return StepItem{ID: r.id, Postkorb: r.postkorb, Assignee: r.assignee, Passed: r.previous != nil}, nil
+	return StepItem{Postkorb: r.postkorb, Passed: r.previous != nil}, nil
 }
 
 // EndSteps ends the unfinished items of steps, whoever has them, in the
@@ -104,15 +101,12 @@ func (s *Service) EndSteps(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 	return s.log.Append(ctx, tx, a, at, facts...)
 }
 
-const (
-	sqlOwnDesk     = `SELECT $1::uuid IN (SELECT evb_own_postkoerbe($2, $3))`
-	sqlStandsInFor = `SELECT d.user_id FROM evb_deputy_postkoerbe($2, $3) d WHERE d.postkorb_id = $1 ORDER BY d.user_id`
-)
+const sqlStandsInFor = `SELECT d.user_id FROM evb_deputy_postkoerbe($2, $3) d WHERE d.postkorb_id = $1 ORDER BY d.user_id`
 
 // StandsInFor says whether the actor works in a Postkorb in person, and for whom
 // the actor stands in there.
 func StandsInFor(ctx context.Context, q postgres.Querier, user uuid.UUID, at time.Time, postkorb uuid.UUID) (own bool, absent []uuid.UUID, err error) {
-	if err := q.QueryRow(ctx, sqlOwnDesk, postkorb, user, at).Scan(&own); err != nil {
+	if err := q.QueryRow(ctx, sqlWorksIn, postkorb, user, at).Scan(&own); err != nil {
 		return false, nil, fmt.Errorf("own desk: %w", err)
 	}
 	rows, err := q.Query(ctx, sqlStandsInFor, postkorb, user, at)
