@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -157,8 +158,8 @@ const sqlSuccessor = `
 // says how much. Faults: reason-needed, user-not-found, open-work-not-yours,
 // move-to-itself, successor-unfit (no person, or disabled).
 func (s *Service) Move(ctx context.Context, a access.Actor, user, to uuid.UUID, reason string) (c Counts, err error) {
-	if reason == "" {
-		return c, fault.New("reason-needed")
+	if strings.TrimSpace(reason) == "" {
+		return c, fault.New("reason-needed").With("/reason", "reason-needed")
 	}
 	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
 		return c, err

@@ -85,6 +85,9 @@ const (
 	sqlEndItems = `
     UPDATE postkorb_item SET state = 'done', claimed_by = $2, finished_at = $3, undo = NULL, row_version = row_version + 1
     WHERE tenant = evb_tenant() AND id = ANY ($1)`
+	// What an ended item waited for comes back as a date of the object.
+	sqlFreeWaits = `
+    UPDATE follow_up SET item_id = NULL WHERE tenant = evb_tenant() AND fired_at IS NULL AND item_id = ANY ($1)`
 	sqlMoveWaits = `
     UPDATE follow_up f SET postkorb_id = i.postkorb_id, row_version = f.row_version + 1 FROM postkorb_item i
     WHERE f.tenant = evb_tenant() AND f.fired_at IS NULL AND f.item_id = ANY ($1) AND i.tenant = f.tenant AND i.id = f.item_id`
@@ -103,8 +106,9 @@ const FollowUpMoved event.Kind = "follow_up.moved"
 // MoveWork gives what a person has on desks to another one, in the caller's
 // transaction: what lies in the personal Postkorb goes to the other one's, what
 // is assigned elsewhere is assigned to the other one, who works there in person,
-// else it is for all again, what was claimed is open. Stations of circulations
-// keep their step. It gives how many items and follow-ups moved. The caller has
+// else it is for all again, what was claimed is open. Where the other one has
+// the object already no second item lies, and a date it waited for still comes.
+// Stations of circulations keep their step. It gives how many items and follow-ups moved. The caller has
 // asked for the right.
 func (s *Service) MoveWork(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, from, to uuid.UUID, reason string) (items, followUps int, err error) {
 	desk, err := s.EnsurePersonal(ctx, tx, a, at, to)
@@ -152,6 +156,7 @@ func (s *Service) MoveWork(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 	var b pgx.Batch
 	b.Queue(sqlMoveItems, from, moved, desks, assignees)
 	b.Queue(sqlEndItems, ended, a.User, at)
+	b.Queue(sqlFreeWaits, ended)
 	b.Queue(sqlMoveWaits, moved)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return 0, 0, fmt.Errorf("move work: %w", err)
