@@ -61,7 +61,14 @@ func (c *city) lists() []list {
 			return ids(p.Items, func(d akte.Dokument) uuid.UUID { return d.ID }), err
 		}
 	}
+	vorgaenge := func(count bool) func(context.Context, access.Actor) ([]uuid.UUID, error) {
+		return func(ctx context.Context, a access.Actor) ([]uuid.UUID, error) {
+			p, err := read.AllVorgaenge(ctx, a, "", 50, count)
+			return ids(p.Items, func(v akte.Vorgang) uuid.UUID { return v.ID }), err
+		}
+	}
 	rawAkte := akte.SQLAkte + ` WHERE o.tenant = evb_tenant() AND o.id = ANY ($1) ORDER BY k.aktenzeichen`
+	rawVorgang := akte.SQLVorgang + ` WHERE o.tenant = evb_tenant() AND o.id = ANY ($1) ORDER BY v.number`
 	rawDokument := akte.SQLDokument + ` WHERE o.tenant = evb_tenant() AND o.id = ANY ($1) ORDER BY o.created_at DESC`
 	rawItem := `SELECT i.id, o.kind, m.subject, d.sender_name, d.received_on, i.why, i.state, i.due_at FROM postkorb_item i
         JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
@@ -87,7 +94,9 @@ func (c *city) lists() []list {
 		{"vorgaenge", func(ctx context.Context, a access.Actor) ([]uuid.UUID, error) {
 			p, err := read.Vorgaenge(ctx, a, c.Akte, "", 50)
 			return ids(p.Items, func(v akte.Vorgang) uuid.UUID { return v.ID }), err
-		}, akte.SQLVorgang + ` WHERE o.tenant = evb_tenant() AND o.id = ANY ($1) ORDER BY v.number`, nil},
+		}, rawVorgang, nil},
+		{"vorgaenge of all", vorgaenge(false), rawVorgang, nil},
+		{"vorgaenge of all counted", vorgaenge(true), rawVorgang, []string{"record_object", "vorgang"}},
 		{"dokumente", dokumente(lists.DokumenteFilter{}, false), rawDokument, nil},
 		{"dokumente counted", dokumente(lists.DokumenteFilter{}, true), rawDokument, []string{"record_object"}},
 		{"dokumente of a vorgang", dokumente(lists.DokumenteFilter{Vorgang: c.Vorgang}, true), rawDokument, nil},
