@@ -87,14 +87,16 @@ const (
 // the numbers being as they are today. It changes nothing, but the access log
 // tells who rehearsed what: a rule can ask about any text. Whoever may not
 // answer for the unit rehearses with the letters that are visible to that
-// person. Faults: not-found, rules-findings (it does not compile).
+// person. Faults: not-found, rules-findings (an error that needs no names).
 func (s *Service) Rehearse(ctx context.Context, a access.Actor, version uuid.UUID, since time.Time) (out Rehearsal, err error) {
 	v, err := s.o.Rules.Version(ctx, a, version)
 	if err != nil {
 		return out, err
 	}
-	if compiled, findings := s.o.Rules.Language().Compile(v.Set); rules.Blocked(findings) || compiled == nil {
-		return out, fault.New("rules-findings", "what", findings[0].Rule+": "+findings[0].Text("de"))
+	for _, f := range s.o.Rules.Language().Check(v.Set, nil) {
+		if f.Severity == rules.Error {
+			return out, fault.New("rules-findings", "what", f.Rule+": "+f.Text("de"))
+		}
 	}
 	r := rehearsal{s: s, a: a, since: since, all: rules.MayRehearseAll(a, v), out: Rehearsal{PerTarget: map[string]int{}}}
 	if err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error { return r.prepare(ctx, q, v) }); err != nil {

@@ -193,8 +193,11 @@ func (s *Server) since(r *http.Request, v string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fault.New("date-invalid", "value", v)
 	}
-	six, err := s.morning(r, day)
-	return six.Add(-6 * time.Hour), err
+	c, err := s.calendar(r)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return c.Midnight(day), nil
 }
 
 // rollbackBody names the version to bring back; 0: the one before.

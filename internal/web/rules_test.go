@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -186,8 +187,31 @@ func TestACheckTellsWhatIsWrongAndKeepsTheSetFromBeingActivated(t *testing.T) {
 	}
 	w.call(w.Yilmaz, "POST", path+"/activate", nil).want(409, "rules-not-checked")
 	w.call(w.Yilmaz, "POST", path+"/rehearse", map[string]any{"since": "2026-01-01"}).want(409, "rules-findings")
+	// Also one whose conditions are sound: a rule that leads nowhere files nothing.
+	nowhere := w.call(w.Schulz, "POST", "/api/v1/rules/drafts", []byte(`{"name": "N", "unit": "FB61", "rules": [{"id": "a", "order": 1, "when": "true", "target": {}}]}`)).want(201)
+	w.call(w.Yilmaz, "POST", "/api/v1/rules/drafts/"+nowhere.text("id")+"/rehearse", map[string]any{"since": "2026-01-01"}).want(409, "rules-findings")
 	w.call(w.Nobody, "POST", "/api/v1/rules/check", []byte(body)).want(403, "rules-forbidden")
-	if list := w.call(w.Koch, "GET", "/api/v1/rules/drafts", nil).want(200).items(); len(list) != 1 {
+	if list := w.call(w.Koch, "GET", "/api/v1/rules/drafts", nil).want(200).items(); len(list) != 2 {
 		t.Errorf("%v", list)
+	}
+}
+
+// A date is the begin of the local day, also on the days when the clock changes.
+func TestARehearsalSinceADateBeginsAtLocalMidnight(t *testing.T) {
+	w := newWorld(t)
+	w.desks()
+	path := "/api/v1/rules/drafts/" + w.call(w.Schulz, "POST", "/api/v1/rules/drafts", []byte(draftOfBauordnung)).want(201).text("id")
+	want := []string{"2026-01-14T23:00:00Z", "2025-10-25T22:00:00Z", "2025-03-29T23:00:00Z"} // the newest first
+	for _, day := range []string{"2025-03-30", "2025-10-26", "2026-01-15"} {
+		w.call(w.Yilmaz, "POST", path+"/rehearse", map[string]any{"since": day}).want(200)
+	}
+	var got []string
+	for _, e := range w.call(w.Brandt, "GET", "/api/v1/audit?stream=access&kind=rules.rehearsed", nil).want(200).items() {
+		got = append(got, e["details"].(map[string]any)["since"].(string))
+	}
+	slices.Sort(got)
+	slices.Reverse(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
