@@ -49,7 +49,7 @@ func runProcessCheck(file string, asJSON bool, out, msg io.Writer) error {
 	if err != nil {
 		return &exitError{Code: exitUsage, Err: err}
 	}
-	view := bpmn.ReportView{ProcessIDs: []string{}, Needs: []bpmn.NeedView{}}
+	view := bpmn.ReportView{ProcessIDs: []string{}, Needs: []bpmn.NeedView{}, Notes: []bpmn.NoteView{}}
 	m, err := bpmn.Read(raw)
 	var f *fault.Error
 	switch {
@@ -81,6 +81,9 @@ func printReport(w io.Writer, v bpmn.ReportView) {
 	}
 	for _, u := range v.Unsupported {
 		_, _ = fmt.Fprintf(w, "nicht ausführbar/unsupported: %s (%s): %s\n     %s\n", u.ID, u.Element, u.Reason, u.ReasonEN)
+	}
+	for _, n := range v.Notes {
+		_, _ = fmt.Fprintf(w, "Hinweis/note: %s (%s): %s\n     %s\n", n.ID, n.Element, n.Text, n.TextEN)
 	}
 	if v.Executable {
 		_, _ = fmt.Fprintln(w, "ausführbar / executable")

@@ -152,7 +152,7 @@ func firstLine(err error) string {
 }
 
 // Condition reads a condition as drawn: JUEL in ${...} or #{...}, FEEL after
-// "=", CEL otherwise. An error says why it is not executed.
+// "=", Java after "return", CEL otherwise. An error says why it is not executed.
 func Condition(drawn string) (*Expr, error) {
 	source, err := toCEL(drawn)
 	if err != nil {
@@ -185,6 +185,9 @@ func toCEL(drawn string) (string, error) {
 			return translate(body, juelWords, false)
 		}
 	}
+	if body, ok := strings.CutPrefix(s, "return "); ok {
+		return translate(strings.TrimSuffix(strings.TrimSpace(body), ";"), javaWords, false)
+	}
 	return s, nil
 }
 
@@ -193,6 +196,7 @@ var (
 		"and": "&&", "or": "||", "not": "!", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "div": "/", "mod": "%",
 		"true": "true", "false": "false", "null": "null", "empty": "", "instanceof": "",
 	}
+	javaWords = map[string]string{"true": "true", "false": "false", "null": "null", "new": "", "instanceof": ""}
 	feelWords = map[string]string{
 		"and": "&&", "or": "||", "not": "!", "true": "true", "false": "false", "null": "null",
 		"if": "", "then": "", "else": "", "for": "", "in": "", "some": "", "every": "", "between": "", "function": "", "instance": "", "return": "", "satisfies": "",
@@ -202,7 +206,7 @@ var (
 	ascii  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 )
 
-// translate goes token by token. What is not in the common part of the two
+// translate goes token by token. What is not in the common part of these
 // languages and CEL (functions, ranges, lists, text with escapes) is refused.
 func translate(body string, words map[string]string, feel bool) (string, error) {
 	var out strings.Builder

@@ -14,14 +14,15 @@ const (
 	Task       Kind = "task"    // a person at a station
 	Service    Kind = "service" // a webhook or a built-in action
 	Receive    Kind = "receive" // waits for a message
-	Catch      Kind = "catch"   // waits for a message or a timer
-	Throw      Kind = "throw"
+	Catch      Kind = "catch"   // waits for a message, a signal, a timer or a condition
+	Throw      Kind = "throw"   // also both ends of a link: they are passed
 	Boundary   Kind = "boundary"
 	Exclusive  Kind = "exclusive"
 	Parallel   Kind = "parallel"
 	Inclusive  Kind = "inclusive"
 	EventBased Kind = "event-based"
 	SubProcess Kind = "sub-process"
+	EventSub   Kind = "event-sub-process" // begun by its start event while its scope is going on
 	Call       Kind = "call"
 )
 
@@ -30,12 +31,16 @@ type Trigger string
 
 // The triggers of events.
 const (
-	None       Trigger = ""
-	Message    Trigger = "message"
-	Timer      Trigger = "timer"
-	Error      Trigger = "error"
-	Escalation Trigger = "escalation"
-	Terminate  Trigger = "terminate"
+	None        Trigger = ""
+	Message     Trigger = "message"
+	Signal      Trigger = "signal"
+	Timer       Trigger = "timer"
+	Conditional Trigger = "conditional"
+	Error       Trigger = "error"
+	Escalation  Trigger = "escalation"
+	Cancel      Trigger = "cancel" // of a transaction
+	Link        Trigger = "link"
+	Terminate   Trigger = "terminate"
 )
 
 // Model is what a file says.
@@ -54,6 +59,9 @@ type Process struct {
 	Name       string
 	Executable bool // isExecutable, as drawn
 	Scope      *Scope
+	// Apart says that it is not executed: it is drawn as not executable beside one
+	// that is, and that one does not call it.
+	Apart bool
 }
 
 // Scope holds the nodes and flows of a process or an embedded sub-process.
@@ -80,11 +88,12 @@ type Node struct {
 	Attached     *Node // of a boundary event
 	Interrupting bool
 	Boundary     []*Node // boundary events of an activity
-	MessageName  string
-	DocumentType string // evb:documentType: a Dokument of this type in the Vorgang is the message
-	Code         string // of an error or escalation; empty catches all
-	TimerKind    string // date, duration or cycle
+	MessageName  string  // of a message, signal or link
+	DocumentType string  // evb:documentType: a Dokument of this type in the Vorgang is the message
+	Code         string  // of an error or escalation; empty catches all
+	TimerKind    string  // date, duration or cycle
 	TimerText    string
+	Watch        string // condition of a conditional event
 	// SentTo are the nodes or participants of other pools at the end of message flows.
 	SentTo []string
 
@@ -92,12 +101,18 @@ type Node struct {
 	Children *Scope
 	Called   string // process of a call activity
 	Loop     *Loop
+	Repeat   *Repeat
 	Station  Target
 	Form     string // JSON Schema, or a reference that the file gives
 	StepKind string // evb:kind of the circulation step, e.g. co_sign
 	DueText  string // evb:due: ISO duration until the step is due
+}
 
-	// links of link events are no flows of ours: see read.go
+// Repeat is a standard loop.
+type Repeat struct {
+	While  string // condition; empty: the person says so with the variable "repeat"
+	Before bool   // it is asked before the first time, too
+	Max    int    // 0: no limit
 }
 
 // Loop is multi-instance.
@@ -167,7 +182,7 @@ func (m *Model) Process(id string) *Process {
 func (m *Model) Main() *Process {
 	var plain, first *Process
 	for _, p := range m.Processes {
-		if p.Empty() {
+		if p.Empty() || p.Apart {
 			continue
 		}
 		if first == nil {
@@ -204,7 +219,7 @@ func (s *Scope) Starts() []*Node {
 			plain = append(plain, n)
 		case n.Kind == Start:
 			other = append(other, n)
-		case n.Kind != Boundary && len(n.In) == 0:
+		case n.Kind != Boundary && n.Kind != EventSub && len(n.In) == 0:
 			open = append(open, n)
 		}
 	}
@@ -212,6 +227,14 @@ func (s *Scope) Starts() []*Node {
 		return starts
 	}
 	return open
+}
+
+// Opening is the start event of an event sub-process.
+func (n *Node) Opening() *Node { return n.Children.Starts()[0] }
+
+// Opens says that the node is the start event of an event sub-process.
+func (n *Node) Opens() bool {
+	return n.Kind == Start && n.Scope.Owner != nil && n.Scope.Owner.Kind == EventSub
 }
 
 // Activity says that boundary events can stand on the node.

@@ -60,8 +60,10 @@ func (t *Targets) UnmarshalJSON(raw []byte) error {
 
 // Activation is what a person says when a definition is put to work.
 type Activation struct {
-	Stations   map[string]Targets `json:"stations,omitempty"`   // by id of the node
-	Conditions map[string]string  `json:"conditions,omitempty"` // CEL, by id of the flow or timer event
+	Stations map[string]Targets `json:"stations,omitempty"` // by id of the node
+	// Conditions are CEL, by id of the flow, timer or conditional event, or of a
+	// task that is done several times: while, how often, or for what.
+	Conditions map[string]string `json:"conditions,omitempty"`
 	// Messages says which document type is the message of an event, by its id.
 	Messages map[string]string `json:"messages,omitempty"`
 }
@@ -72,29 +74,39 @@ type Plan struct {
 	Model      *Model
 	Activation Activation
 	conditions map[*Flow]*Expr
+	watches    map[*Node]*Expr // of conditional events
+	repeats    map[*Node]*Expr // of standard loops
 	timings    map[*Node]*timing
 	stations   map[*Node]Targets
 	loops      map[*Node]*loop
 	reach      map[*Node]map[*Node]bool // of inclusive joins: what can come to them
 }
 
-type loop struct{ count, collection, until *Expr }
+type loop struct{ items, until *Expr }
 
-// NewPlan fills the needs of a model. It does not know who there is: that
-// stations are known is the caller's to look at. Faults: process-not-executable,
+// NewPlan fills the needs of a model, which is the plan's from then on. What is
+// unsupported is no obstacle where activation says what is to be in its place
+// (Unsupported.Answer). It does not know who there is: that stations are known is
+// the caller's to look at. Faults: process-not-executable,
 // process-needs-open with a field for each need that is not filled,
 // process-activation-invalid with a field for each wrong entry.
 func NewPlan(m *Model, a Activation) (*Plan, error) {
 	r := m.Check()
-	if !r.Executable() {
-		f := fault.New("process-not-executable", "count", len(r.Unsupported))
-		for _, u := range r.Unsupported {
+	against := slices.DeleteFunc(slices.Clone(r.Unsupported), func(u Unsupported) bool { return a.answers(u) })
+	if len(against) > 0 {
+		f := fault.New("process-not-executable", "count", len(against))
+		for _, u := range against {
 			f = f.With("/"+pointer(u.ID), u.Code, kv(u.Params)...)
 		}
 		return nil, f
 	}
+	for _, u := range r.Unsupported {
+		if n := m.Node(u.ID); n != nil && u.Answer() == NeedStation {
+			n.Kind, n.Called, n.Children = Service, "", nil // as activation says, not as drawn
+		}
+	}
 	p := &Plan{
-		Model: m, Activation: a, conditions: map[*Flow]*Expr{}, timings: map[*Node]*timing{}, stations: map[*Node]Targets{},
+		Model: m, Activation: a, conditions: map[*Flow]*Expr{}, watches: map[*Node]*Expr{}, repeats: map[*Node]*Expr{}, timings: map[*Node]*timing{}, stations: map[*Node]Targets{},
 		loops: map[*Node]*loop{}, reach: map[*Node]map[*Node]bool{},
 	}
 	open, wrong := fault.New("process-needs-open"), fault.New("process-activation-invalid")
@@ -135,9 +147,22 @@ func NewPlan(m *Model, a Activation) (*Plan, error) {
 		}
 	}
 	for _, proc := range m.Processes {
-		proc.Scope.Each(p.compile)
+		if !proc.Apart {
+			proc.Scope.Each(p.compile)
+		}
 	}
 	return p, nil
+}
+
+// answers says that the activation puts something in the place of u.
+func (a Activation) answers(u Unsupported) bool {
+	switch u.Answer() {
+	case NeedStation:
+		return len(a.Stations[u.ID]) > 0
+	case NeedCondition:
+		return strings.TrimSpace(a.Conditions[u.ID]) != ""
+	}
+	return false
 }
 
 func kv(m map[string]string) []any {
@@ -160,11 +185,20 @@ func (p *Plan) condition(id, text string) error {
 		return err
 	}
 	n := p.Model.Node(id)
-	if n == nil || n.Trigger != Timer {
-		return fmt.Errorf("%w: no flow and no timer of that id", errExpr)
+	var err error
+	switch {
+	case n != nil && n.Trigger == Timer:
+		p.timings[n], err = newTiming("", text)
+	case n != nil && n.Trigger == Conditional:
+		p.watches[n], err = Condition(text)
+	case n != nil && n.Repeat != nil:
+		p.repeats[n], err = Condition(text)
+	case n != nil && n.Loop != nil:
+		p.loops[n] = &loop{}
+		p.loops[n].items, err = Value(text)
+	default:
+		err = fmt.Errorf("%w: no flow, no event and no loop of that id", errExpr)
 	}
-	t, err := newTiming("", text)
-	p.timings[n] = t
 	return err
 }
 
@@ -172,7 +206,7 @@ func (p *Plan) condition(id, text string) error {
 // that it is sound.
 func (p *Plan) compile(n *Node) {
 	for _, f := range n.Out {
-		if p.conditions[f] == nil && f.Condition != "" && f != n.Default {
+		if p.conditions[f] == nil && f.Condition != "" && f != n.Default && !f.label() {
 			p.conditions[f], _ = Condition(f.Condition)
 		}
 	}
@@ -185,17 +219,24 @@ func (p *Plan) compile(n *Node) {
 			p.stations[n] = Targets{n.Station}
 		}
 	}
+	if n.Trigger == Conditional && p.watches[n] == nil {
+		p.watches[n], _ = Condition(n.Watch)
+	}
+	if n.Repeat != nil && n.Repeat.While != "" && p.repeats[n] == nil {
+		p.repeats[n], _ = Condition(n.Repeat.While)
+	}
 	if n.Loop != nil {
-		l := &loop{}
-		for _, x := range []struct {
-			text string
-			to   **Expr
-		}{{n.Loop.Count, &l.count}, {n.Loop.Collection, &l.collection}, {n.Loop.Until, &l.until}} {
-			if x.text != "" {
-				*x.to, _ = Value(x.text)
-			}
+		l := p.loops[n]
+		if l == nil {
+			l = &loop{}
+			p.loops[n] = l
 		}
-		p.loops[n] = l
+		if x := first(n.Loop.Collection, n.Loop.Count); x != "" && l.items == nil {
+			l.items, _ = Value(x)
+		}
+		if n.Loop.Until != "" {
+			l.until, _ = Value(n.Loop.Until)
+		}
 	}
 	if n.Kind == Inclusive && len(n.In) > 1 {
 		p.reach[n] = coming(n)
@@ -254,8 +295,11 @@ func (p *Plan) Takes(f *Flow, vars map[string]any) (bool, error) {
 }
 
 // Message says what the event or receive task waits for: a message of that
-// name, or a Dokument of that type.
+// name, or a Dokument of that type; or a signal of that name.
 func (p *Plan) Message(n *Node) (name, documentType string) {
+	if n.Trigger == Signal {
+		return n.MessageName, ""
+	}
 	return n.MessageName, first(p.Activation.Messages[n.ID], n.DocumentType, n.MessageName)
 }
 
@@ -265,36 +309,53 @@ func (p *Plan) Due(n *Node, vars map[string]any, now time.Time) (Due, error) {
 	return p.timings[n].due(vars, now)
 }
 
-// Items are the instances of a multi-instance task: one variable value each;
-// nil values where it is a mere number.
-func (p *Plan) Items(n *Node, vars map[string]any) ([]any, error) {
-	l := p.loops[n]
-	switch {
-	case l.collection != nil:
-		v, err := l.collection.Eval(vars)
-		if err != nil {
-			return nil, err
-		}
-		items, ok := v.([]any)
-		if !ok || len(items) > maxInstances {
-			return nil, fmt.Errorf("%q is no list of at most %d", l.collection.Source, maxInstances)
-		}
-		return items, nil
-	case l.count != nil:
-		v, err := l.count.Eval(vars)
-		if err != nil {
-			return nil, err
-		}
-		if f, ok := v.(float64); ok {
-			v = int64(f)
-		}
-		k, ok := v.(int64)
-		if !ok || k < 0 || k > maxInstances {
-			return nil, fmt.Errorf("%q is no number from 0 to %d", l.count.Source, maxInstances)
-		}
-		return make([]any, k), nil
+// Holds says that the condition of a conditional event is true. One that cannot
+// be told yet, for want of a variable, is not.
+func (p *Plan) Holds(n *Node, vars map[string]any) bool {
+	yes, err := p.watches[n].True(vars)
+	return err == nil && yes
+}
+
+// Said is the variable by which a person says that a loop without a condition
+// goes round once more.
+const Said = "repeat"
+
+// Repeats says whether a standard loop goes round once more.
+func (p *Plan) Repeats(n *Node, vars map[string]any) (bool, error) {
+	if x := p.repeats[n]; x != nil {
+		return x.True(vars)
 	}
-	return make([]any, len(p.stations[n])), nil
+	yes, _ := vars[Said].(bool)
+	return yes, nil
+}
+
+// Items are the instances of a multi-instance activity: one variable value each;
+// nil values where it is a mere number. Where nothing says how many, there is
+// one for each station, at least one.
+func (p *Plan) Items(n *Node, vars map[string]any) ([]any, error) {
+	x := p.loops[n].items
+	if x == nil {
+		return make([]any, max(1, len(p.stations[n]))), nil
+	}
+	v, err := x.Eval(vars)
+	if err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case []any:
+		if len(v) <= maxInstances {
+			return v, nil
+		}
+	case int64:
+		if v >= 0 && v <= maxInstances {
+			return make([]any, v), nil
+		}
+	case float64:
+		if v >= 0 && v <= maxInstances {
+			return make([]any, int(v)), nil
+		}
+	}
+	return nil, fmt.Errorf("%q gives no list of at most %d and no number up to that", x.Source, maxInstances)
 }
 
 const maxInstances = 200

@@ -2,6 +2,7 @@ package bpmn
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"evb/internal/fault"
@@ -14,6 +15,9 @@ type reader struct {
 	m           *Model
 	messages    map[string]*element
 	codes       map[string]string // of errors and escalations, by id
+	signals     map[string]string // names, by id
+	links       map[string]*Node  // by id of their definition
+	linked      map[*Node]*element
 	definitions map[string]*element
 	flows       []*element
 	lanes       map[string]string
@@ -38,7 +42,7 @@ func Read(raw []byte) (*Model, error) {
 	}
 	r := &reader{
 		m:        &Model{nodes: map[string]*Node{}, flows: map[string]*Flow{}, Exporter: strings.TrimSpace(root.attr("exporter") + " " + root.attr("exporterVersion"))},
-		messages: map[string]*element{}, codes: map[string]string{}, definitions: map[string]*element{},
+		messages: map[string]*element{}, codes: map[string]string{}, signals: map[string]string{}, links: map[string]*Node{}, linked: map[*Node]*element{}, definitions: map[string]*element{},
 		lanes: map[string]string{}, boundary: map[*Node]string{}, defaults: map[*Node]string{}, sent: map[string][]string{}, global: map[string]bool{},
 	}
 	for _, e := range root.kids {
@@ -60,6 +64,7 @@ func Read(raw []byte) (*Model, error) {
 	if len(r.m.nodes) == 0 {
 		return nil, fault.New("bpmn-empty")
 	}
+	r.apart(root)
 	return r.m, nil
 }
 
@@ -76,6 +81,8 @@ func (r *reader) root(e *element) {
 		r.codes[id] = first(e.attr("errorCode"), e.attr("name"), id)
 	case "escalation":
 		r.codes[id] = first(e.attr("escalationCode"), e.attr("name"), id)
+	case "signal":
+		r.signals[id] = first(e.attr("name"), id)
 	case "collaboration":
 		for _, k := range e.kids {
 			if k.space == model && k.name == "messageFlow" {
@@ -183,24 +190,23 @@ func (r *reader) node(s *Scope, e *element) error {
 	}
 	switch e.name {
 	case "startEvent":
-		n.Kind = Start
-		r.event(n, e, None, Message)
-		if s.Owner != nil && n.Trigger != None {
-			r.refuse(n.ID, e, "bpmn-start-in-sub-process")
-		}
+		r.start(n, e)
 	case "endEvent":
 		n.Kind = End
-		r.event(n, e, None, Message, Error, Escalation, Terminate)
+		r.event(n, e, None, Message, Signal, Error, Escalation, Cancel, Terminate)
+		if n.Trigger == Cancel && (s.Owner == nil || s.Owner.Element != "transaction") {
+			r.refuse(n.ID, e, "bpmn-event-unsupported", "trigger", string(n.Trigger))
+		}
 	case "intermediateCatchEvent":
 		n.Kind = Catch
-		r.event(n, e, Message, Timer)
+		r.event(n, e, Message, Signal, Timer, Conditional, Link)
 	case "intermediateThrowEvent":
 		n.Kind = Throw
-		r.event(n, e, None, Message, Escalation)
+		r.event(n, e, None, Message, Signal, Escalation, Link)
 	case "boundaryEvent":
 		n.Kind, n.Interrupting = Boundary, e.attr("cancelActivity") != "false"
 		r.boundary[n] = local(e.attr("attachedToRef"))
-		r.event(n, e, Message, Timer, Error, Escalation)
+		r.event(n, e, Message, Signal, Timer, Conditional, Error, Escalation, Cancel)
 	case "exclusiveGateway":
 		n.Kind = Exclusive
 	case "parallelGateway":
@@ -209,13 +215,32 @@ func (r *reader) node(s *Scope, e *element) error {
 		n.Kind = Inclusive
 	case "eventBasedGateway":
 		n.Kind = EventBased
-		if e.attr("instantiate") == "true" {
-			r.refuse(n.ID, e, "bpmn-gateway-instantiates")
-		}
 	default:
 		return r.activity(n, e)
 	}
 	return nil
+}
+
+// start reads a start event. At the beginning of a process it says who may
+// begin it, and for what it then waits; in an event sub-process what begins it.
+func (r *reader) start(n *Node, e *element) {
+	n.Kind = Start
+	owner := n.Scope.Owner
+	if owner == nil {
+		if r.event(n, e, None, Message, Signal, Timer, Conditional); n.Trigger == Timer && n.TimerKind == "cycle" && n.TimerText != "" {
+			r.refuse(n.ID, e, "bpmn-start-again", "timer", n.TimerText)
+		}
+		return
+	}
+	if owner.Kind == EventSub {
+		r.event(n, e, None, Message, Signal, Timer, Conditional, Error, Escalation)
+		n.Interrupting = n.Trigger == Error || e.attr("isInterrupting") != "false"
+		return
+	}
+	r.event(n, e, None, Message)
+	if n.Trigger != None {
+		r.refuse(n.ID, e, "bpmn-start-in-sub-process")
+	}
 }
 
 func (r *reader) activity(n *Node, e *element) error {
@@ -230,12 +255,14 @@ func (r *reader) activity(n *Node, e *element) error {
 	case "scriptTask":
 		n.Kind = Task
 		if s := e.kid(model, "script"); s != nil && strings.TrimSpace(s.text) != "" || e.extension(zeebe, "script") != nil || e.attrIn(camunda, "resource") != "" {
+			n.Kind = Service // activation may say what does it instead
 			r.refuse(n.ID, e, "bpmn-script")
 		}
 	case "businessRuleTask":
 		n.Kind = Task
 		if e.extension(zeebe, "calledDecision") != nil || first(e.attrIn(camunda, "decisionRef"), e.attrIn(camunda, "rules"), e.attrIn(camunda, "ruleVariablesInput"),
 			e.attrIn(camunda, "class"), e.attrIn(camunda, "delegateExpression"), e.attrIn(camunda, "expression")) != "" {
+			n.Kind = Service
 			r.refuse(n.ID, e, "bpmn-business-rule")
 		}
 	case "callActivity":
@@ -246,21 +273,20 @@ func (r *reader) activity(n *Node, e *element) error {
 		if n.Called == "" || r.global[n.Called] {
 			n.Kind, n.Called = Task, "" // a symbol that names no process, or a task: somebody does what it says
 		}
-	case "subProcess":
+	case "subProcess", "transaction", "adHocSubProcess":
 		n.Kind, n.Children = SubProcess, &Scope{Owner: n}
-		if err := r.scope(n.Children, e); err != nil {
-			return err
-		}
 		if e.attr("triggeredByEvent") == "true" {
-			r.refuse(n.ID, e, "bpmn-event-sub-process")
-		} else if len(n.Children.Nodes) == 0 {
-			n.Kind, n.Children = Task, nil // closed: somebody does what it says
+			n.Kind = EventSub
 		}
-	case "transaction", "adHocSubProcess":
-		n.Kind, n.Children = SubProcess, &Scope{Owner: n}
-		r.refuse(n.ID, e, "bpmn-element-unsupported")
 		if err := r.scope(n.Children, e); err != nil {
 			return err
+		}
+		switch {
+		case n.Kind == EventSub:
+		case len(n.Children.Nodes) == 0:
+			n.Kind, n.Children = Task, nil // closed: somebody does what it says
+		case e.name == "adHocSubProcess":
+			r.refuse(n.ID, e, "bpmn-ad-hoc")
 		}
 	default: // complexGateway, implicitThrowEvent, and what we do not know
 		n.Kind = Task
@@ -270,11 +296,15 @@ func (r *reader) activity(n *Node, e *element) error {
 	if e.attr("isForCompensation") == "true" {
 		r.refuse(n.ID, e, "bpmn-compensation")
 	}
-	if e.kid(model, "standardLoopCharacteristics") != nil {
-		r.refuse(n.ID, e, "bpmn-loop")
+	if l := e.kid(model, "standardLoopCharacteristics"); l != nil {
+		n.Repeat = &Repeat{While: kidText(l, "loopCondition"), Before: l.attr("testBefore") == "true"}
+		n.Repeat.Max, _ = strconv.Atoi(l.attr("loopMaximum"))
 	}
 	if l := e.kid(model, "multiInstanceLoopCharacteristics"); l != nil {
-		r.loop(n, e, l)
+		r.loop(n, l)
+	}
+	if n.Kind == EventSub && (n.Repeat != nil || n.Loop != nil) {
+		r.refuse(n.ID, e, "bpmn-event-sub-process")
 	}
 	if n.Kind == Task || n.Kind == Service {
 		r.station(n, e)
@@ -282,11 +312,7 @@ func (r *reader) activity(n *Node, e *element) error {
 	return nil
 }
 
-func (r *reader) loop(n *Node, e, l *element) {
-	if n.Kind != Task {
-		r.refuse(n.ID, e, "bpmn-multi-instance")
-		return
-	}
+func (r *reader) loop(n *Node, l *element) {
 	n.Loop = &Loop{Sequential: l.attr("isSequential") == "true"}
 	n.Loop.Collection = unwrap(first(l.attrIn(camunda, "collection"), kidText(l, "loopDataInputRef")))
 	n.Loop.Item = l.attrIn(camunda, "elementVariable")
@@ -339,6 +365,17 @@ func (r *reader) event(n *Node, e *element, allowed ...Trigger) {
 				if kind, ok := strings.CutPrefix(k.name, "time"); ok && k.space == model {
 					n.TimerKind, n.TimerText = strings.ToLower(kind), strings.TrimSpace(k.text)
 				}
+			}
+		case Signal:
+			ref := local(d.attr("signalRef"))
+			n.MessageName = first(r.signals[ref], ref, n.Name, n.ID)
+		case Conditional:
+			n.Watch = kidText(d, "condition")
+		case Link:
+			n.Kind, n.MessageName = Throw, first(d.attr("name"), n.Name)
+			r.links[n.ID], r.linked[n] = n, d
+			if id := d.attr("id"); id != "" {
+				r.links[id] = n
 			}
 		case Error:
 			ref := local(d.attr("errorRef"))
@@ -396,6 +433,7 @@ func (r *reader) connect() error {
 		f.From.Out, f.To.In = append(f.From.Out, f), append(f.To.In, f)
 		f.From.Scope.Flows = append(f.From.Scope.Flows, f)
 	}
+	r.connectLinks()
 	for _, p := range r.m.Processes {
 		p.Scope.Each(func(n *Node) {
 			n.Lane, n.SentTo = r.lanes[n.ID], r.sent[n.ID]
@@ -413,7 +451,7 @@ func (r *reader) connect() error {
 				return
 			}
 			host := r.m.nodes[r.boundary[n]]
-			if host == nil || host.Scope != n.Scope || !host.Activity() {
+			if host == nil || host.Scope != n.Scope || !host.Activity() || n.Trigger == Cancel && host.Element != "transaction" {
 				r.m.refuse(n.ID, n.Element, "bpmn-boundary-open")
 				return
 			}
@@ -422,6 +460,80 @@ func (r *reader) connect() error {
 		inherit(p.Scope, "")
 	}
 	return nil
+}
+
+// connectLinks makes a flow of each pair of link events: a throwing one leads to
+// the catching one of its scope that it names, by reference or by the same name.
+func (r *reader) connectLinks() {
+	caught := map[*Node]bool{}
+	ends := func(n *Node) bool { return n.Element == "intermediateCatchEvent" }
+	for _, p := range r.m.Processes {
+		p.Scope.Each(func(n *Node) {
+			d := r.linked[n]
+			if d == nil || ends(n) {
+				return
+			}
+			var to []*Node
+			if x := r.links[local(kidText(d, "target"))]; x != nil && x != n && ends(x) && x.Scope == n.Scope {
+				to = append(to, x)
+			} else {
+				for _, x := range n.Scope.Nodes {
+					if r.linked[x] != nil && ends(x) && x.MessageName != "" && x.MessageName == n.MessageName {
+						to = append(to, x)
+					}
+				}
+			}
+			id := "link " + n.ID
+			if len(to) != 1 || len(n.Out) > 0 || r.m.flows[id] != nil {
+				r.m.refuse(n.ID, n.Element, "bpmn-link-open", "link", n.MessageName)
+				return
+			}
+			caught[to[0]] = true
+			f := &Flow{ID: id, Name: n.MessageName, From: n, To: to[0]}
+			r.m.flows[id] = f
+			n.Out, to[0].In, n.Scope.Flows = append(n.Out, f), append(to[0].In, f), append(n.Scope.Flows, f)
+		})
+	}
+	for _, p := range r.m.Processes {
+		p.Scope.Each(func(n *Node) {
+			if r.linked[n] != nil && ends(n) && !caught[n] {
+				r.m.refuse(n.ID, n.Element, "bpmn-link-open", "link", n.MessageName)
+			}
+		})
+	}
+}
+
+// apart marks the processes that are drawn as not executable beside one that is
+// drawn as executable: pools of others. What that one calls is executed with it.
+func (r *reader) apart(root *element) {
+	called, drawn := map[string]bool{}, map[string]string{}
+	for _, e := range root.kids {
+		if e.space == model && e.name == "process" {
+			drawn[e.attr("id")] = e.attr("isExecutable")
+		}
+	}
+	var use func(p *Process)
+	use = func(p *Process) {
+		if p == nil || called[p.ID] {
+			return
+		}
+		called[p.ID] = true
+		p.Scope.Each(func(n *Node) {
+			if n.Kind == Call {
+				use(r.m.Process(n.Called))
+			}
+		})
+	}
+	executable := false
+	for _, p := range r.m.Processes {
+		if drawn[p.ID] != "false" {
+			use(p)
+			executable = executable || p.Executable && !p.Empty()
+		}
+	}
+	for _, p := range r.m.Processes {
+		p.Apart = executable && !called[p.ID]
+	}
 }
 
 // inherit gives what is in a sub-process the lane of the sub-process.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -49,13 +50,20 @@ const (
     UPDATE process_call SET state = $2, attempts = attempts + 1, answer = $3 WHERE tenant = evb_tenant() AND id = $1 AND state = 'open'`
 )
 
+// called is what a call keeps: whom, and the variables of the multi-instance
+// activities around it, which are not those of the instance.
+type called struct {
+	bpmn.Target
+	Local map[string]any `json:"local,omitempty"`
+}
+
 // callOut writes what a service task wants done.
 func (s *Service) callOut(ctx context.Context, tx pgx.Tx, at time.Time, h *held, e run.Effect) (uuid.UUID, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return id, err
 	}
-	target, err := json.Marshal(e.Target)
+	target, err := json.Marshal(called{Target: e.Target, Local: e.Local})
 	if err != nil {
 		return id, err
 	}
@@ -82,7 +90,7 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 		return err
 	}
 	c := Call{ID: j.Subject}
-	var target bpmn.Target
+	var target called
 	var activation uuid.UUID
 	var token int
 	var key string
@@ -96,6 +104,7 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 		if c.Variables, err = variables(vars); err != nil {
 			return err
 		}
+		maps.Copy(c.Variables, target.Local)
 		p, err := s.plan(ctx, tx, activation)
 		if err != nil {
 			return err
@@ -115,7 +124,7 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 		return err
 	}
 	var r answer
-	if err := s.mayCall(target); err != nil {
+	if err := s.mayCall(target.Target); err != nil {
 		r = answer{reason: err.Text("de")}
 	} else if target.Webhook != "" {
 		r = s.webhook(ctx, target.Webhook, secret, key, c)

@@ -57,6 +57,8 @@ type detail struct {
 	Flow  string    `json:"flow,omitempty"`
 	Forks []int     `json:"forks,omitempty"`
 	Index int       `json:"index,omitempty"`
+	Round int       `json:"round,omitempty"`
+	True  []string  `json:"true,omitempty"`
 	Item  any       `json:"item,omitempty"`
 	Loop  *run.Loop `json:"loop,omitempty"`
 	Again run.Again `json:"again,omitempty"`
@@ -116,6 +118,7 @@ func (s *Service) read(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*held, err
 			return t, err
 		}
 		t.Since, t.Scope, t.Flow, t.Forks, t.Index, t.Item, t.Loop, t.Again = t.Since.UTC(), d.Scope, d.Flow, d.Forks, d.Index, native(d.Item), d.Loop, d.Again
+		t.Round, t.True = d.Round, d.True
 		if t.Loop != nil {
 			for i := range t.Loop.Items {
 				t.Loop.Items[i] = native(t.Loop.Items[i])
@@ -414,7 +417,7 @@ func (s *Service) write(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 	var tElements, tRepeat, mElements, mNames, mTypes []string
 	var tDue []time.Time
 	for i, t := range h.state.Tokens {
-		d, err := json.Marshal(detail{Scope: t.Scope, Flow: t.Flow, Forks: t.Forks, Index: t.Index, Item: t.Item, Loop: t.Loop, Again: t.Again})
+		d, err := json.Marshal(detail{Scope: t.Scope, Flow: t.Flow, Forks: t.Forks, Index: t.Index, Round: t.Round, True: t.True, Item: t.Item, Loop: t.Loop, Again: t.Again})
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ const (
 	sqlAt   = `
     SELECT t.instance_id, t.number, t.node, t.wait, t.reason, t.since, t.circulation_id, t.step_number,
         (SELECT min(x.due_at) FROM process_timer x WHERE x.tenant = t.tenant AND x.instance_id = t.instance_id AND x.token = t.number)
-    FROM process_token t WHERE t.tenant = evb_tenant() AND t.instance_id = ANY ($1) ORDER BY t.instance_id, t.number`
+    FROM process_token t WHERE t.tenant = evb_tenant() AND t.instance_id = ANY ($1) AND t.wait <> 'guard' ORDER BY t.instance_id, t.number`
 	sqlAwaiting = `
     SELECT instance_id, token, element, name, document_type FROM process_message WHERE tenant = evb_tenant() AND instance_id = ANY ($1) ORDER BY token, element`
 	sqlLog = `

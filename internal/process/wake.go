@@ -3,12 +3,14 @@ package process
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
+	"evb/internal/bpmn"
 	"evb/internal/bpmn/run"
 	"evb/internal/job"
 	"evb/internal/postgres"
@@ -208,10 +210,14 @@ const (
 	sqlSend = `
     INSERT INTO process_outbox (tenant, id, instance_id, node, name, sent_at) VALUES (evb_tenant(), $1, $2, $3, $4, $5)`
 	sqlSent = `
-    SELECT b.name, b.instance_id, i.record_id FROM process_outbox b JOIN process_instance i ON i.tenant = b.tenant AND i.id = b.instance_id
+    SELECT b.name, b.node, b.instance_id, i.record_id FROM process_outbox b JOIN process_instance i ON i.tenant = b.tenant AND i.id = b.instance_id
     WHERE b.tenant = evb_tenant() AND b.id = $1 AND b.delivered_at IS NULL`
+	// Who waits for the name, or in another pool of the same file for the element at
+	// the end of the message flow.
 	sqlReceivers = `
-    SELECT DISTINCT instance_id FROM process_message WHERE tenant = evb_tenant() AND record_id = $1 AND name = $2 AND instance_id <> $3 ORDER BY instance_id`
+    SELECT DISTINCT m.instance_id FROM process_message m JOIN process_instance i ON i.tenant = m.tenant AND i.id = m.instance_id
+    WHERE m.tenant = evb_tenant() AND m.record_id = $1 AND (m.name = $2 OR m.element = ANY ($4) AND i.definition_id = $5) AND ($6 OR m.instance_id <> $3)
+    ORDER BY m.instance_id`
 	sqlDelivered = `UPDATE process_outbox SET delivered_at = $2 WHERE tenant = evb_tenant() AND id = $1 AND delivered_at IS NULL`
 )
 
@@ -228,7 +234,8 @@ func (s *Service) send(ctx context.Context, tx pgx.Tx, at time.Time, h *held, e 
 }
 
 // Deliver brings a message to the other instances of the Vorgang that wait for
-// its name now, in one transaction. Repeatable.
+// it now, to one event of each; a signal to every event of all, its own instance
+// included; in one transaction. Repeatable.
 func (s *Service) Deliver(ctx context.Context, tenant access.Tenant, message uuid.UUID) error {
 	a, err := s.db.SystemActor(ctx, tenant)
 	if err != nil {
@@ -236,9 +243,9 @@ func (s *Service) Deliver(ctx context.Context, tenant access.Tenant, message uui
 	}
 	return s.db.InTx(ctx, tenant, func(tx pgx.Tx) error {
 		at := s.now()
-		var name string
+		var name, node string
 		var from, record uuid.UUID
-		err := tx.QueryRow(ctx, sqlSent, message).Scan(&name, &from, &record)
+		err := tx.QueryRow(ctx, sqlSent, message).Scan(&name, &node, &from, &record)
 		if missing(err) {
 			return nil
 		}
@@ -252,7 +259,16 @@ func (s *Service) Deliver(ctx context.Context, tenant access.Tenant, message uui
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		receivers, err := ids(ctx, tx, sqlReceivers, record, name, from)
+		sender, err := s.read(ctx, tx, from)
+		if err != nil {
+			return err
+		}
+		var signal bool
+		var flows []string
+		if n := sender.plan.Model.Node(node); n != nil {
+			signal, flows = n.Trigger == bpmn.Signal, n.SentTo
+		}
+		receivers, err := ids(ctx, tx, sqlReceivers, record, name, from, flows, sender.definition, signal)
 		if err != nil {
 			return err
 		}
@@ -262,13 +278,20 @@ func (s *Service) Deliver(ctx context.Context, tenant access.Tenant, message uui
 				return err
 			}
 			for _, m := range run.Subscriptions(h.plan, h.state) {
-				if m.Name != name {
+				aimed := m.Name == name || h.definition == sender.definition && slices.Contains(flows, m.Element)
+				if m.Signal != signal || !aimed {
 					continue
 				}
-				if err := s.step(ctx, tx, a, at, h, run.Input{Kind: run.MessageCame, Token: m.Token, Element: m.Element}); err != nil {
+				err := s.step(ctx, tx, a, at, h, run.Input{Kind: run.MessageCame, Token: m.Token, Element: m.Element})
+				if stale(err) { // another event of the same signal has taken its token away
+					continue
+				}
+				if err != nil {
 					return err
 				}
-				break
+				if !signal {
+					break
+				}
 			}
 		}
 		return nil

@@ -11,9 +11,10 @@
 // every token waits:
 //
 //	task      for a person at a station        service  for a webhook or action
-//	message   for a message                    timer    for its moment
-//	event     for the first of several (event-based gateway)
+//	message   for a message or signal          timer    for its moment
+//	condition for a condition to become true   event    for the first of several
 //	join      for the other branches           scope    for the tokens inside it
+//	guard     for what begins an event sub-process; it keeps nothing from its end
 //	failed    for a person: reason, retry
 //
 //	     enter                 TaskDone, ServiceDone, Message, TimerFired
@@ -22,8 +23,10 @@
 //	  no way out,    ▼  │ Retry
 //	  no answer     failed
 //
-// A sub-process, a called process and a multi-instance task are tokens of
-// state scope; the tokens inside name it as their Scope. A branch of an
+// A sub-process, a called process and a multi-instance activity are tokens of
+// state scope; the tokens inside name it as their Scope. Conditional events are
+// looked at in every step, and happen once each time their condition becomes
+// true. A branch of an
 // inclusive split carries the number of the split (Forks): the join waits as
 // long as a token with that number can still come to it.
 //

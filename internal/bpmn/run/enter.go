@@ -9,7 +9,7 @@ import (
 
 // arrive makes the token of a visit.
 func (m *machine) arrive(mv move) Token {
-	t := Token{ID: m.s.Next, Node: mv.node.ID, Scope: mv.scope, Forks: mv.forks, Since: m.o.Now.UTC()}
+	t := Token{ID: m.s.Next, Node: mv.node.ID, Scope: mv.scope, Forks: mv.forks, Round: mv.round, Since: m.o.Now.UTC()}
 	if mv.flow != nil {
 		t.Flow = mv.flow.ID
 	}
@@ -20,16 +20,12 @@ func (m *machine) arrive(mv move) Token {
 func (m *machine) enter(mv move) {
 	n, t := mv.node, m.arrive(mv)
 	switch n.Kind {
-	case bpmn.Task, bpmn.Service:
-		m.work(t, n)
-	case bpmn.Receive:
-		m.wait(t, n, Message)
+	case bpmn.Task, bpmn.Service, bpmn.Receive, bpmn.SubProcess, bpmn.Call:
+		m.activity(t, n)
 	case bpmn.Catch:
-		if n.Trigger == bpmn.Timer {
-			m.wait(t, n, Timer, n)
-			return
-		}
-		m.wait(t, n, Message)
+		m.catch(t, n)
+	case bpmn.EventSub:
+		m.guard(t, n)
 	case bpmn.EventBased:
 		var timers []*bpmn.Node
 		for _, f := range n.Out {
@@ -38,10 +34,6 @@ func (m *machine) enter(mv move) {
 			}
 		}
 		m.wait(t, n, Event, timers...)
-	case bpmn.SubProcess:
-		m.inside(t, n, n.Children)
-	case bpmn.Call:
-		m.inside(t, n, m.plan.Model.Process(n.Called).Scope)
 	case bpmn.Parallel, bpmn.Inclusive:
 		if len(n.In) > 1 {
 			t.Wait = Join
@@ -62,122 +54,24 @@ func (m *machine) enter(mv move) {
 	case bpmn.End:
 		m.end(t, n)
 	default: // Start, Exclusive
+		if n.Kind == bpmn.Start && n.Scope.Owner == nil && (n.Trigger == bpmn.Timer || n.Trigger == bpmn.Conditional) {
+			m.catch(t, n)
+			return
+		}
 		m.entry(t.ID, n.ID, Passed, "")
 		m.leave(t, n)
 	}
 }
 
-// work opens a task at its station, or calls a service.
-func (m *machine) work(t Token, n *bpmn.Node) {
-	if n.Loop != nil {
-		m.instances(t, n)
-		return
-	}
-	if !m.arm(&t, n) {
-		return
-	}
-	m.entry(t.ID, n.ID, Entered, "")
-	m.open(t, n)
-}
-
-func (m *machine) open(t Token, n *bpmn.Node) {
-	stations := m.plan.Stations(n)
-	target := stations[max(t.Index-1, 0)%len(stations)]
-	e := Effect{Kind: OpenTask, Token: t.ID, Node: n, Target: target, Index: t.Index, Item: t.Item}
-	t.Wait = Task
-	if !target.Person() {
-		t.Wait, e.Kind = Service, CallOut
-	} else if d, ok := m.plan.StepDue(n, m.o.Now); ok {
-		e.Due = m.day(d.At, d.Days).UTC()
-	}
-	m.put(t)
-	m.effects = append(m.effects, e)
-}
-
-// instances begins a multi-instance task: all at once, or the first one.
-func (m *machine) instances(t Token, n *bpmn.Node) {
-	items, err := m.plan.Items(n, m.s.Vars)
-	if err != nil {
-		m.fail(t, Enter, err.Error())
-		return
-	}
-	if !m.arm(&t, n) {
-		return
-	}
-	t.Wait, t.Loop = Scope, &Loop{Items: items}
-	m.entry(t.ID, n.ID, Entered, "")
-	if len(items) == 0 {
-		m.entry(t.ID, n.ID, Completed, "")
-		m.leave(t, n)
-		return
-	}
-	if all, ok := m.s.Vars["outcomes"].(map[string]any); ok {
-		all = cloneWithout(all, n.ID) // a second round counts anew
-		m.s.Vars["outcomes"] = all
-	}
-	m.put(t)
-	m.instance(t.ID, n)
-	if !n.Loop.Sequential {
-		for range len(items) - 1 {
-			m.instance(t.ID, n)
-		}
-	}
-}
-
-func cloneWithout(all map[string]any, key string) map[string]any {
-	out := make(map[string]any, len(all))
-	for k, v := range all {
-		if k != key {
-			out[k] = v
-		}
-	}
-	return out
-}
-
-// instance opens the next instance of the task whose token is host.
-func (m *machine) instance(host int, n *bpmn.Node) {
-	h, _ := m.s.Token(host)
-	t := m.arrive(move{node: n, scope: host, forks: h.Forks})
-	t.Index, t.Item = h.Loop.Started+1, h.Loop.Items[h.Loop.Started]
-	h.Loop.Started++
-	m.put(h)
-	m.entry(t.ID, n.ID, Entered, "")
-	m.open(t, n)
-}
-
-// instanceDone counts an instance, and goes on when it was the last one or
-// enough of them are done.
-func (m *machine) instanceDone(t Token, n *bpmn.Node) {
-	m.remove(t.ID)
-	h, ok := m.s.Token(t.Scope)
-	if !ok {
-		return
-	}
-	h.Loop.Done++
-	m.put(h)
-	vars := cloneWithout(m.s.Vars, "")
-	vars["nrOfInstances"], vars["nrOfCompletedInstances"] = int64(len(h.Loop.Items)), int64(h.Loop.Done)
-	vars["nrOfActiveInstances"] = int64(h.Loop.Started - h.Loop.Done)
-	enough, err := m.plan.Until(n, vars)
-	switch {
-	case err != nil:
-		m.cancelInside(h.ID, "completion condition")
-		h.Loop = nil
-		m.fail(h, Leave, err.Error())
-	case enough || h.Loop.Done == len(h.Loop.Items):
-		m.cancelInside(h.ID, "enough")
-		m.entry(h.ID, h.Node, Completed, "")
-		m.leave(h, n)
-	case n.Loop.Sequential:
-		m.instance(h.ID, n)
-	}
-}
-
-func (m *machine) cancelInside(host int, why string) {
-	for _, c := range slices.Clone(m.s.Tokens) {
-		if c.Scope == host {
-			m.drop(c.ID, why)
-		}
+// catch lets a token wait for the event that its node is.
+func (m *machine) catch(t Token, n *bpmn.Node) {
+	switch n.Trigger {
+	case bpmn.Timer:
+		m.wait(t, n, Timer, n)
+	case bpmn.Conditional:
+		m.wait(t, n, Watch)
+	default:
+		m.wait(t, n, Message)
 	}
 }
 
@@ -196,12 +90,12 @@ func (m *machine) wait(t Token, n *bpmn.Node, w Wait, timers ...*bpmn.Node) {
 func (m *machine) arm(t *Token, n *bpmn.Node, timers ...*bpmn.Node) bool {
 	t.Timers = nil
 	for _, b := range n.Boundary {
-		if b.Trigger == bpmn.Timer {
+		if b.Trigger == bpmn.Timer && t.Index == 0 { // those of all instances are with the activity
 			timers = append(timers, b)
 		}
 	}
 	for _, ev := range timers {
-		d, err := m.plan.Due(ev, m.s.Vars, m.o.Now)
+		d, err := m.plan.Due(ev, m.vars(t.Scope), m.o.Now)
 		if err != nil {
 			t.Timers = nil
 			m.fail(*t, Enter, err.Error())
@@ -222,23 +116,6 @@ func (m *machine) day(at time.Time, days bool) time.Time {
 		at = m.o.WorkingDay(at)
 	}
 	return at.UTC().Truncate(time.Microsecond)
-}
-
-// inside begins a sub-process or a called process.
-func (m *machine) inside(t Token, n *bpmn.Node, s *bpmn.Scope) {
-	if !m.arm(&t, n) {
-		return
-	}
-	t.Wait = Scope
-	m.put(t)
-	m.entry(t.ID, n.ID, Entered, "")
-	starts := s.Starts()
-	if starts[0].Kind == bpmn.Start {
-		starts = starts[:1]
-	}
-	for _, st := range starts {
-		m.queue = append(m.queue, move{node: st, scope: t.ID})
-	}
 }
 
 // join completes a parallel join when there is a token on each of its flows,
@@ -274,8 +151,16 @@ func common(a, b []int) []int {
 	return a[:i:i]
 }
 
-// leave takes a token off its node and follows the flows that are taken.
+// leave takes a token off its node and follows the flows that are taken, or goes
+// round once more.
 func (m *machine) leave(t Token, n *bpmn.Node) {
+	if t.Index > 0 {
+		m.instanceDone(t, n)
+		return
+	}
+	if n.Repeat != nil && m.repeats(t, n) {
+		return
+	}
 	m.remove(t.ID)
 	m.follow(t, n)
 }
@@ -286,7 +171,7 @@ func (m *machine) follow(t Token, n *bpmn.Node) {
 	if len(n.Out) == 0 || n.Kind == bpmn.End {
 		return
 	}
-	flows, err := m.choose(n)
+	flows, err := m.choose(n, m.vars(t.Scope))
 	if err != "" {
 		if t.ID == 0 || m.s.index(t.ID) >= 0 { // of a boundary event: a visit of its own
 			t.ID, t.Since = m.s.Next, m.o.Now.UTC()
@@ -307,7 +192,7 @@ func (m *machine) follow(t Token, n *bpmn.Node) {
 }
 
 // choose says which flows are taken from a node, or why none can be.
-func (m *machine) choose(n *bpmn.Node) ([]*bpmn.Flow, string) {
+func (m *machine) choose(n *bpmn.Node, vars map[string]any) ([]*bpmn.Flow, string) {
 	if n.Kind == bpmn.Parallel {
 		return n.Out, ""
 	}
@@ -316,7 +201,7 @@ func (m *machine) choose(n *bpmn.Node) ([]*bpmn.Flow, string) {
 		if f == n.Default {
 			continue
 		}
-		yes, err := m.plan.Takes(f, m.s.Vars)
+		yes, err := m.plan.Takes(f, vars)
 		if err != nil {
 			return nil, "flow " + f.ID + ": " + err.Error()
 		}
@@ -336,9 +221,9 @@ func (m *machine) choose(n *bpmn.Node) ([]*bpmn.Flow, string) {
 	return out, ""
 }
 
-// throw tells the world about a message event.
+// throw tells the world about a message or signal.
 func (m *machine) throw(t Token, n *bpmn.Node) {
-	if n.Trigger == bpmn.Message {
+	if n.Trigger == bpmn.Message || n.Trigger == bpmn.Signal {
 		m.effects = append(m.effects, Effect{Kind: Send, Token: t.ID, Node: n})
 		m.entry(t.ID, n.ID, Sent, n.MessageName)
 		return
@@ -367,8 +252,16 @@ func (m *machine) unqueue() {
 
 func (m *machine) end(t Token, n *bpmn.Node) {
 	switch n.Trigger {
-	case bpmn.Message:
+	case bpmn.Message, bpmn.Signal:
 		m.throw(t, n)
+	case bpmn.Cancel:
+		m.entry(t.ID, n.ID, Passed, "cancel")
+		if host, ev := m.catcher(t.Scope, bpmn.Cancel, ""); ev != nil {
+			m.boundary(host, ev)
+			m.unqueue()
+			return
+		}
+		m.all(t.Scope, n.ID) // nothing is drawn for it: the transaction is over
 	case bpmn.Escalation:
 		m.entry(t.ID, n.ID, Passed, n.Code)
 		if m.escalate(t, n) {
@@ -390,9 +283,14 @@ func (m *machine) end(t Token, n *bpmn.Node) {
 	default:
 		m.entry(t.ID, n.ID, Passed, "")
 	}
-	if t.Scope == 0 {
-		m.s.Outcome = n.ID
+	scope := t.Scope
+	for h, ok := m.s.Token(scope); ok; h, ok = m.s.Token(scope) {
+		if x := m.plan.Model.Node(h.Node); x.Kind != bpmn.EventSub || !x.Opening().Interrupting {
+			return
+		}
+		scope = h.Scope // it is what the scope around it comes to
 	}
+	m.s.Outcome = n.ID
 }
 
 // all drops every token of a scope, also those on their way.

@@ -14,7 +14,7 @@ import (
 
 // block is a random process in blocks, with what has to come of it.
 type block struct {
-	kind  string // task, service, timer, message, seq, xor, and, or, loop, sub
+	kind  string // task, service, timer, message, seq, xor, and, or, loop, sub, each
 	id    string
 	parts []*block
 	takes []bool // xor, or: which branches the variables choose
@@ -34,7 +34,7 @@ func (d *drawer) id(kind string) string {
 func genBlock(t *rapid.T, d *drawer, depth int) *block {
 	kinds := []string{"task", "task", "service", "timer", "message"}
 	if depth > 0 {
-		kinds = append(kinds, "seq", "seq", "xor", "and", "or", "loop", "sub")
+		kinds = append(kinds, "seq", "seq", "xor", "and", "or", "loop", "sub", "each")
 	}
 	b := &block{kind: rapid.SampledFrom(kinds).Draw(t, "kind")}
 	b.id = d.id(b.kind)
@@ -42,7 +42,7 @@ func genBlock(t *rapid.T, d *drawer, depth int) *block {
 	switch b.kind {
 	case "seq", "xor", "and", "or":
 		n = rapid.IntRange(2, 3).Draw(t, "parts")
-	case "loop", "sub":
+	case "loop", "sub", "each":
 		n = 1
 	}
 	for range n {
@@ -121,8 +121,12 @@ func (d *drawer) draw(b *block) (string, string) {
 		d.flow(b.id+"x", b.id+"e", b.id+"_enough")
 		d.vars[b.id+"_enough"] = false
 		return b.id, b.id + "e"
-	case "sub":
+	case "sub", "each":
 		fmt.Fprintf(&d.xml, `<subProcess id="%s"><startEvent id="%ss"/><endEvent id="%se"/>`, b.id, b.id, b.id)
+		if b.kind == "each" { // twice; and something guards it that never happens
+			d.xml.WriteString(`<multiInstanceLoopCharacteristics isSequential="true"><loopCardinality>2</loopCardinality></multiInstanceLoopCharacteristics>`)
+			fmt.Fprintf(&d.xml, `<subProcess id="%sg" triggeredByEvent="true"><startEvent id="%sgs"><timerEventDefinition><timeDuration>P100Y</timeDuration></timerEventDefinition></startEvent></subProcess>`, b.id, b.id)
+		}
 		in, out := d.draw(b.parts[0])
 		d.flow(b.id+"s", in, "")
 		d.flow(out, b.id+"e", "")
@@ -139,6 +143,8 @@ func (b *block) visits(times int, out map[string]int) {
 	case "loop":
 		b.parts[0].visits(2*times, out)
 		out[b.id+"t"] += 2 * times
+	case "each":
+		b.parts[0].visits(2*times, out)
 	default:
 		for i, p := range b.parts {
 			if b.kind != "xor" && b.kind != "or" || b.takes[i] {
@@ -149,9 +155,9 @@ func (b *block) visits(times int, out map[string]int) {
 }
 
 // order checks that in a sequence a part begins when the one before is done;
-// loops are left out, their rounds follow each other.
+// what is done several times is left out, its rounds follow each other.
 func (b *block) order(t *rapid.T, first, last map[string]int) {
-	if b.kind == "loop" {
+	if b.kind == "loop" || b.kind == "each" {
 		return
 	}
 	for i, p := range b.parts {

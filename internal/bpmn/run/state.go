@@ -18,14 +18,16 @@ const (
 	Service Wait = "service"
 	Message Wait = "message"
 	Timer   Wait = "timer"
+	Watch   Wait = "condition"
 	Event   Wait = "event"
 	Join    Wait = "join"
 	Scope   Wait = "scope"
+	Guard   Wait = "guard"
 	Failed  Wait = "failed"
 )
 
 // Waits are all there are.
-var Waits = []Wait{Task, Service, Message, Timer, Event, Join, Scope, Failed}
+var Waits = []Wait{Task, Service, Message, Timer, Watch, Event, Join, Scope, Guard, Failed}
 
 // Status of an instance.
 type Status string
@@ -57,7 +59,9 @@ type Token struct {
 	Wait   Wait       `json:"wait"`
 	Flow   string     `json:"flow,omitempty"`  // by which it came to a join
 	Forks  []int      `json:"forks,omitempty"` // inclusive splits it is in
-	Index  int        `json:"index,omitempty"` // of a multi-instance task, from 1
+	Index  int        `json:"index,omitempty"` // of a multi-instance activity, from 1
+	Round  int        `json:"round,omitempty"` // of a standard loop: how often it was done before
+	True   []string   `json:"true,omitempty"`  // conditional events whose condition held last
 	Item   any        `json:"item,omitempty"`
 	Loop   *Loop      `json:"loop,omitempty"`
 	Timers []TimerSet `json:"timers,omitempty"`
@@ -76,10 +80,10 @@ const (
 	Enter Again = "enter"
 	Leave Again = "leave"
 	Call  Again = "call"
-	Open  Again = "open" // of an instance of a multi-instance task: put it at its station anew
+	Open  Again = "open" // of an instance of a multi-instance activity: begin it anew
 )
 
-// Loop is how far a multi-instance task is.
+// Loop is how far a multi-instance activity is.
 type Loop struct {
 	Items   []any `json:"items"`
 	Started int   `json:"started"`
@@ -122,7 +126,7 @@ func (s State) clone() State {
 			l := *t.Loop
 			s.Tokens[i].Loop = &l
 		}
-		s.Tokens[i].Timers = slices.Clone(t.Timers)
+		s.Tokens[i].Timers, s.Tokens[i].True = slices.Clone(t.Timers), slices.Clone(t.True)
 	}
 	s.Vars = maps.Clone(s.Vars)
 	if s.Vars == nil {
@@ -149,9 +153,10 @@ type Effect struct {
 	Token  int
 	Node   *bpmn.Node
 	Target bpmn.Target // OpenTask, CallOut
-	Index  int         // OpenTask of a multi-instance task
+	Index  int         // OpenTask of a multi-instance activity
 	Item   any
-	Due    time.Time // OpenTask; zero: none
+	Local  map[string]any // CallOut: variables of the multi-instance activities around it
+	Due    time.Time      // OpenTask; zero: none
 }
 
 // What an entry of the log says.

@@ -37,6 +37,7 @@ type move struct {
 	flow  *bpmn.Flow
 	scope int
 	forks []int
+	round int
 }
 
 // Start makes an instance of a process of the plan and goes to the first
@@ -45,6 +46,9 @@ func Start(p *bpmn.Plan, process, start string, vars map[string]any, o Options) 
 	proc := p.Model.Process(process)
 	if proc == nil || proc.Empty() {
 		return Result{}, fmt.Errorf("no process %q", process)
+	}
+	if proc.Apart {
+		return Result{}, fmt.Errorf("the process %q is not executable", process)
 	}
 	starts := proc.Scope.Starts()
 	if starts[0].Kind == bpmn.Start {
@@ -64,6 +68,7 @@ func Start(p *bpmn.Plan, process, start string, vars map[string]any, o Options) 
 		m.s.Vars = map[string]any{}
 	}
 	m.entry(0, "", Started, starts[0].ID)
+	m.guards(proc.Scope, 0, nil)
 	for _, n := range starts {
 		m.queue = append(m.queue, move{node: n})
 	}
@@ -105,10 +110,6 @@ func (m *machine) take(in Input, t Token, n *bpmn.Node) bool {
 		}
 		m.outcome(t, in.Outcome)
 		m.entry(t.ID, t.Node, Completed, in.Outcome)
-		if t.Index > 0 {
-			m.instanceDone(t, n)
-			return true
-		}
 		m.leave(t, n)
 	case TaskError:
 		if t.Wait != Task {
@@ -181,70 +182,56 @@ func (m *machine) retry(t Token, n *bpmn.Node) {
 	case Leave:
 		m.leave(t, n)
 	case Call:
-		t.Wait = Service
-		m.put(t)
-		m.effects = append(m.effects, Effect{Kind: CallOut, Token: t.ID, Node: n, Target: m.plan.Stations(n)[0]})
-	case Open:
 		m.open(t, n)
+	case Open:
+		m.begin(t, n)
 	default:
 		m.remove(t.ID)
-		m.queue = append(m.queue, move{node: n, flow: m.plan.Model.Flow(t.Flow), scope: t.Scope, forks: t.Forks})
+		m.queue = append(m.queue, move{node: n, flow: m.plan.Model.Flow(t.Flow), scope: t.Scope, forks: t.Forks, round: t.Round})
 	}
 }
 
-// timer is a timer that went off: of a catching event, behind an event-based
-// gateway, or on the border of an activity.
-func (m *machine) timer(in Input, t Token, n *bpmn.Node) bool {
-	i := slices.IndexFunc(t.Timers, func(x TimerSet) bool { return x.Element == in.Element })
-	if i < 0 {
-		return false
-	}
-	set := t.Timers[i]
-	ev := m.plan.Model.Node(in.Element)
+// occur lets an event happen for which t waits: at t's node, behind it, on its
+// border, or as the start of an event sub-process. Otherwise it is false.
+func (m *machine) occur(t Token, n, ev *bpmn.Node) bool {
 	switch {
-	case ev == nil:
-		return false
-	case ev == n && t.Wait == Timer:
-		m.entry(t.ID, t.Node, Completed, "")
-		m.leave(t, n)
-	case t.Wait == Event:
-		m.chosen(t, ev)
-	case ev.Attached == n && guarded(t):
-		if !ev.Interrupting {
-			if set.Left == 0 {
-				t.Timers = slices.Delete(t.Timers, i, i+1)
-			} else {
-				if set.Left > 0 {
-					set.Left--
-				}
-				set.Due = m.day(set.Every.After(set.Due.In(m.o.Now.Location())), set.Days)
-				t.Timers[i] = set
-			}
-			m.put(t)
-		}
-		m.boundary(t, ev)
-	default:
-		return false
-	}
-	return true
-}
-
-func (m *machine) message(in Input, t Token, n *bpmn.Node) bool {
-	ev := m.plan.Model.Node(in.Element)
-	switch {
-	case ev == nil || ev.Trigger != bpmn.Message:
-		return false
-	case ev == n && t.Wait == Message:
+	case ev == n && (t.Wait == Message || t.Wait == Timer || t.Wait == Watch):
 		m.entry(t.ID, t.Node, Completed, ev.MessageName)
 		m.leave(t, n)
 	case t.Wait == Event && slices.ContainsFunc(n.Out, func(f *bpmn.Flow) bool { return f.To == ev }):
 		m.chosen(t, ev)
-	case ev.Attached == n && guarded(t):
+	case ev.Attached == n && guarded(t), t.Wait == Guard && n.Opening() == ev:
 		m.boundary(t, ev)
 	default:
 		return false
 	}
 	return true
+}
+
+// timer is a timer that went off. One of a non-interrupting event may be set again.
+func (m *machine) timer(in Input, t Token, n *bpmn.Node) bool {
+	i := slices.IndexFunc(t.Timers, func(x TimerSet) bool { return x.Element == in.Element })
+	ev := m.plan.Model.Node(in.Element)
+	if i < 0 || ev == nil {
+		return false
+	}
+	if !ev.Interrupting && (ev.Attached == n || ev.Opens()) {
+		if set := &t.Timers[i]; set.Left == 0 {
+			t.Timers = slices.Delete(t.Timers, i, i+1)
+		} else {
+			if set.Left > 0 {
+				set.Left--
+			}
+			set.Due = m.day(set.Every.After(set.Due.In(m.o.Now.Location())), set.Days)
+		}
+		m.put(t)
+	}
+	return m.occur(t, n, ev)
+}
+
+func (m *machine) message(in Input, t Token, n *bpmn.Node) bool {
+	ev := m.plan.Model.Node(in.Element)
+	return ev != nil && (ev.Trigger == bpmn.Message || ev.Trigger == bpmn.Signal) && m.occur(t, n, ev)
 }
 
 // chosen is the event behind an event-based gateway that came first.
@@ -255,8 +242,12 @@ func (m *machine) chosen(t Token, ev *bpmn.Node) {
 }
 
 // boundary leaves an activity by an event on its border, or begins something
-// beside it.
+// beside it; of an event sub-process, it begins that.
 func (m *machine) boundary(t Token, ev *bpmn.Node) {
+	if ev.Opens() {
+		m.begun(t, ev)
+		return
+	}
 	m.entry(t.ID, ev.ID, Fired, ev.Code)
 	if ev.Interrupting {
 		m.drop(t.ID, ev.ID)
@@ -267,45 +258,79 @@ func (m *machine) boundary(t Token, ev *bpmn.Node) {
 // raise is a BPMN error at a token: the nearest event that catches it takes
 // over. One that nothing catches is a failed step.
 func (m *machine) raise(t Token, code, reason string) {
-	if host, ev := m.catcher(t.ID, bpmn.Error, code); ev != nil {
+	if host, ev := m.attached(t, bpmn.Error, code); ev != nil {
+		m.boundary(host, ev)
+		return
+	}
+	if host, ev := m.catcher(t.Scope, bpmn.Error, code); ev != nil {
 		m.boundary(host, ev)
 		return
 	}
 	again := Enter
-	if t.Wait == Service {
+	switch {
+	case t.Wait == Service:
 		again = Call
-	} else {
+	case t.Index > 0:
+		again = Open
+	}
+	if t.Wait == Task {
 		m.effects = append(m.effects, Effect{Kind: CloseTask, Token: t.ID, Node: m.plan.Model.Node(t.Node)})
 	}
 	m.fail(t, again, fmt.Sprintf("error %q is not caught: %s", code, reason))
 }
 
-// catcher goes outwards from a token, itself first, to the activity with an
-// event for that code; one with the code goes before one for every code.
-func (m *machine) catcher(token int, trigger bpmn.Trigger, code string) (Token, *bpmn.Node) {
-	for token != 0 {
-		t, ok := m.s.Token(token)
-		if !ok {
-			break
+// catches says how well an event catches a code: 2 by name, 1 as every code.
+func catches(ev *bpmn.Node, trigger bpmn.Trigger, code string) int {
+	switch {
+	case ev.Trigger != trigger:
+		return 0
+	case ev.Code == code && code != "":
+		return 2
+	case ev.Code == "":
+		return 1
+	}
+	return 0
+}
+
+// attached is the event on the border of t's activity that catches the code; one
+// with the code goes before one for every code.
+func (m *machine) attached(t Token, trigger bpmn.Trigger, code string) (host Token, ev *bpmn.Node) {
+	n := m.plan.Model.Node(t.Node)
+	if n == nil || t.Index > 0 {
+		return t, nil
+	}
+	best := 0
+	for _, b := range n.Boundary {
+		if k := catches(b, trigger, code); k > best {
+			best, ev = k, b
 		}
-		var every *bpmn.Node
-		if n := m.plan.Model.Node(t.Node); n != nil && t.Index == 0 {
-			for _, b := range n.Boundary {
-				switch {
-				case b.Trigger != trigger:
-				case b.Code == code && code != "":
-					return t, b
-				case b.Code == "":
-					every = b
-				}
+	}
+	return t, ev
+}
+
+// catcher goes outwards from inside a scope: to its event sub-processes, then to
+// the border of the activity that it is, then to the scope around that.
+func (m *machine) catcher(scope int, trigger bpmn.Trigger, code string) (host Token, ev *bpmn.Node) {
+	for from := ""; ; {
+		best := 0
+		for _, t := range m.s.Tokens {
+			if t.Wait != Guard || t.Scope != scope || t.Node == from { // what an event sub-process throws is for others
+				continue
+			}
+			open := m.plan.Model.Node(t.Node).Opening()
+			if k := catches(open, trigger, code); k > best {
+				best, host, ev = k, t, open
 			}
 		}
-		if every != nil {
-			return t, every
+		t, ok := m.s.Token(scope)
+		if ev != nil || !ok {
+			return host, ev
 		}
-		token = t.Scope
+		if host, ev = m.attached(t, trigger, code); ev != nil {
+			return host, ev
+		}
+		scope, from = t.Scope, t.Node
 	}
-	return Token{}, nil
 }
 
 // run moves tokens until all of them wait, joins and empty scopes included.
@@ -326,7 +351,8 @@ func (m *machine) run() {
 		if m.settle() {
 			continue
 		}
-		if len(m.s.Tokens) == 0 {
+		if !m.live(0) {
+			m.unguard(0)
 			m.s.Status = Done
 			m.entry(0, "", Ended, m.s.Outcome)
 			m.effects = append(m.effects, Effect{Kind: InstanceOK})
@@ -340,9 +366,13 @@ func (m *machine) run() {
 func (m *machine) settle() bool {
 	for _, t := range m.s.Tokens {
 		n := m.plan.Model.Node(t.Node)
+		if n != nil && m.watch(t, n) {
+			return true
+		}
 		switch t.Wait {
 		case Scope:
-			if t.Loop == nil && !slices.ContainsFunc(m.s.Tokens, func(c Token) bool { return c.Scope == t.ID }) {
+			if t.Loop == nil && !m.live(t.ID) {
+				m.unguard(t.ID)
 				m.entry(t.ID, t.Node, Completed, "")
 				m.leave(t, n)
 				return true
@@ -427,6 +457,9 @@ func (m *machine) drop(id int, why string) {
 		}
 	}
 	m.remove(id)
+	if t.Wait == Guard {
+		return
+	}
 	m.entry(id, t.Node, Dropped, why)
 	if t.Wait == Task {
 		m.effects = append(m.effects, Effect{Kind: CloseTask, Token: id, Node: m.plan.Model.Node(t.Node)})

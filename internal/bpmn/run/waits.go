@@ -2,6 +2,8 @@ package run
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"evb/internal/bpmn"
@@ -19,6 +21,7 @@ type Subscription struct {
 	Element      string // the event or receive task
 	Name         string
 	DocumentType string // a Dokument of this type is the message, too
+	Signal       bool   // it is a signal
 }
 
 // Subscriptions are all messages that an instance waits for.
@@ -33,9 +36,9 @@ func Subscriptions(p *bpmn.Plan, s State) []Subscription {
 			continue
 		}
 		add := func(ev *bpmn.Node) {
-			if ev.Trigger == bpmn.Message {
+			if ev.Trigger == bpmn.Message || ev.Trigger == bpmn.Signal {
 				name, docType := p.Message(ev)
-				out = append(out, Subscription{Token: t.ID, Element: ev.ID, Name: name, DocumentType: docType})
+				out = append(out, Subscription{Token: t.ID, Element: ev.ID, Name: name, DocumentType: docType, Signal: ev.Trigger == bpmn.Signal})
 			}
 		}
 		switch t.Wait {
@@ -45,6 +48,8 @@ func Subscriptions(p *bpmn.Plan, s State) []Subscription {
 			for _, f := range n.Out {
 				add(f.To)
 			}
+		case Guard:
+			add(n.Opening())
 		}
 		if guarded(t) {
 			for _, b := range n.Boundary {
@@ -86,7 +91,8 @@ type Obstacle struct {
 // Migrate moves an instance to another plan. nodes maps ids of the old plan to
 // those of the new one; an id that is not in it stays. Every token has to find
 // a node of its kind in a sub-process of the same kind; a task that is open
-// stays at its station, a timer keeps its moment. Obstacles: nothing has moved.
+// stays at its station, a timer keeps its moment. Event sub-processes that are new begin to wait, those
+// that are gone do no longer. Obstacles: nothing has moved.
 func Migrate(to *bpmn.Plan, process string, s State, nodes map[string]string, o Options) (Result, []Obstacle) {
 	m := &machine{plan: to, o: o, s: s.clone()}
 	var against []Obstacle
@@ -100,6 +106,7 @@ func Migrate(to *bpmn.Plan, process string, s State, nodes map[string]string, o 
 		return Result{}, []Obstacle{{Reason: fmt.Sprintf("no process %q", process)}}
 	}
 	m.s.Process = process
+	m.s.Tokens = slices.DeleteFunc(m.s.Tokens, func(t Token) bool { return t.Wait == Guard && to.Model.Node(name(t.Node)) == nil })
 	for i := range m.s.Tokens {
 		t := &m.s.Tokens[i]
 		old := t.Node
@@ -134,8 +141,35 @@ func Migrate(to *bpmn.Plan, process string, s State, nodes map[string]string, o 
 		return Result{}, against
 	}
 	m.entry(0, "", Moved, process)
+	m.reguard()
 	m.run() // an inclusive join of the new version may have nothing more to wait for
 	return m.result(), nil
+}
+
+// reguard sets up the event sub-processes that a scope of another version has
+// more. One that has interrupted its scope stays the only one.
+func (m *machine) reguard() {
+	scopes := map[int]*bpmn.Scope{0: m.plan.Model.Process(m.s.Process).Scope}
+	for _, t := range m.s.Tokens {
+		if n := m.plan.Model.Node(t.Node); t.Wait == Scope && t.Loop == nil {
+			if scopes[t.ID] = n.Children; n.Kind == bpmn.Call {
+				scopes[t.ID] = m.plan.Model.Process(n.Called).Scope
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(scopes)) {
+		there, interrupted := map[string]bool{}, false
+		for _, t := range m.s.Tokens {
+			if n := m.plan.Model.Node(t.Node); t.Scope == id && n.Kind == bpmn.EventSub {
+				there[n.ID], interrupted = true, interrupted || t.Wait == Scope && n.Opening().Interrupting
+			}
+		}
+		for _, n := range scopes[id].Nodes {
+			if n.Kind == bpmn.EventSub && !there[n.ID] && !interrupted {
+				m.guard(m.arrive(move{node: n, scope: id}), n)
+			}
+		}
+	}
 }
 
 // fits says why a token cannot stand on the node, or nothing. Scopes come before
@@ -145,21 +179,22 @@ func fits(p *bpmn.Plan, t Token, n *bpmn.Node, s State) string {
 		return "there is no such element"
 	}
 	want := map[Wait][]bpmn.Kind{
-		Task: {bpmn.Task, bpmn.Service}, Service: {bpmn.Service}, Message: {bpmn.Catch, bpmn.Receive}, Timer: {bpmn.Catch}, Event: {bpmn.EventBased},
-		Join: {bpmn.Parallel, bpmn.Inclusive}, Scope: {bpmn.SubProcess, bpmn.Call},
+		Task: {bpmn.Task, bpmn.Service}, Service: {bpmn.Service}, Message: {bpmn.Catch, bpmn.Receive}, Timer: {bpmn.Catch, bpmn.Start}, Watch: {bpmn.Catch, bpmn.Start},
+		Event: {bpmn.EventBased}, Join: {bpmn.Parallel, bpmn.Inclusive}, Scope: {bpmn.SubProcess, bpmn.Call, bpmn.EventSub}, Guard: {bpmn.EventSub},
 	}[t.Wait]
 	if t.Loop != nil {
-		want = []bpmn.Kind{bpmn.Task}
+		want = []bpmn.Kind{bpmn.Task, bpmn.Service, bpmn.Receive, bpmn.SubProcess, bpmn.Call}
 	}
 	ok := t.Wait == Failed || len(want) == 0
 	for _, k := range want {
 		ok = ok || n.Kind == k
 	}
 	switch {
-	case !ok, t.Wait == Message && n.Trigger != bpmn.Message, t.Wait == Timer && n.Trigger != bpmn.Timer:
+	case !ok, t.Wait == Message && n.Trigger != bpmn.Message && n.Trigger != bpmn.Signal, t.Wait == Timer && n.Trigger != bpmn.Timer,
+		t.Wait == Watch && n.Trigger != bpmn.Conditional:
 		return fmt.Sprintf("a %s cannot take what waits for a %s", n.Kind, t.Wait)
 	case (t.Loop != nil || t.Index > 0) != (n.Loop != nil) && t.Wait != Failed:
-		return "one of the two is a multi-instance task"
+		return "one of the two is a multi-instance activity"
 	case t.Wait == Service && p.Stations(n)[0].Person():
 		return "there is no service any more"
 	}
@@ -172,7 +207,7 @@ func fits(p *bpmn.Plan, t Token, n *bpmn.Node, s State) string {
 			return "its sub-process has no place"
 		case t.Index > 0:
 			if host != n {
-				return "its multi-instance task has another place"
+				return "its multi-instance activity has another place"
 			}
 			return ""
 		case host.Kind == bpmn.Call:
