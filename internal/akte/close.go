@@ -18,7 +18,7 @@ const (
 	sqlBeforeClosing = `
     SELECT coalesce(m.subject, ''), o.unit_id, t.today,
         (SELECT count(*) FROM record_object c JOIN dokument d ON d.tenant = c.tenant AND d.id = c.id
-         WHERE c.tenant = o.tenant AND c.parent_id = o.id AND (d.checked_out_by IS NOT NULL OR d.state IN ('quarantined', 'in_work'))),
+         WHERE c.tenant = o.tenant AND c.parent_id = o.id AND (d.checked_out_until > $2 OR d.state = 'quarantined')),
         (SELECT count(*) FROM record_object c WHERE c.tenant = o.tenant AND c.parent_id = o.id AND c.kind <> 'dokument' AND c.lifecycle IN ('planned', 'open'))
     FROM record_object o
     JOIN (SELECT ($2::timestamptz AT TIME ZONE zone)::date AS today FROM tenant WHERE id = evb_tenant()) t ON true

@@ -9,10 +9,22 @@
 //
 // States of a Dokument:
 //
-//	quarantined -> captured -> registered -> in_work -> final -> filed
-//	                   (filing)                 signed off    (Vorgang closed)
-//	                               ^_______________|
+//	quarantined -> captured -> registered -> final -> filed
+//	                   (filing)         signed off   (Vorgang closed)
+//	                               ^______|
 //	                               reopen: with a reason, by the head or the registry
+//
+// captured and registered are in_work while somebody has the Dokument checked
+// out; that is no stored state but follows from who, until when, and the clock:
+//
+//	free -> checked out by P until T -> free
+//	  P (or for whom P took it; a deputy for P): check in, with a version or without
+//	  the head, the registry, the records management: return, with a reason
+//	  T passes: free by itself; P may check out again
+//	  P leaves: ended with the moved work
+//
+// Meanwhile only P adds versions, nobody signs the Dokument off, its Vorgang is
+// not closed; filing, moving and the words about it stay open to all.
 //
 // States of an Akte and a Vorgang that this package moves (what comes after
 // belongs to disposal):

@@ -16,8 +16,9 @@ import (
 )
 
 // SQLDokument are columns and tables of the Dokument view, for lists of other
-// packages: append a WHERE on o (record_object) and scan with ScanDokument.
-// The place in the batch is part of it; versions are not.
+// packages: append a WHERE on o (record_object) and scan with ScanDokument. The
+// place in the batch is part of it; versions are not. A check-out is as stored:
+// Dokument.AsOf asks the clock.
 const SQLDokument = `
     SELECT o.id, coalesce(m.subject, ''), coalesce(k.aktenzeichen, m.data->>'aktenzeichen', m.data->'recognised'->>'aktenzeichen', ''),
         coalesce(v.reference, ''), coalesce(m.data->>'aktenzeichen', ''), coalesce(m.data->'recognised'->>'aktenzeichen', ''),
@@ -25,6 +26,7 @@ const SQLDokument = `
         d.received_on, d.written_on, d.state, d.channel, d.extraction, d.extraction_reason, d.intake_complete_at,
         d.current_version, dv.id, o.unit_id, coalesce(u.code, ''), v.id, k.id, o.access_scope_id, o.submitted_by,
         bd.batch_id, bt.name, bd.position, bd.separator_code, bd.first_page, bd.last_page,
+        ` + sqlCheckOut + `,
         coalesce(m.data, '{}'), o.created_at, o.changed_at, o.row_version
     FROM record_object o
     JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
@@ -42,10 +44,13 @@ func ScanDokument(row pgx.CollectableRow) (Dokument, error) {
 	var batch *uuid.UUID
 	var name, separator *string
 	var position, first, last *int
-	err := row.Scan(&d.ID, &d.Subject, &d.Aktenzeichen, &d.VorgangReference, &d.Given, &d.Recognised, &d.DocumentType, &d.Sender,
+	var out checkOutRow
+	into := []any{&d.ID, &d.Subject, &d.Aktenzeichen, &d.VorgangReference, &d.Given, &d.Recognised, &d.DocumentType, &d.Sender,
 		&d.Receiver, &d.Remark, &d.FormCode, &d.ForeignReference, &d.ReceivedOn, &d.WrittenOn, &d.State, &d.Channel, &d.Extraction,
 		&d.ExtractionReason, &d.IntakeCompleteAt, &d.VersionNumber, &d.VersionID, &d.UnitID, &d.UnitCode, &d.VorgangID, &d.AkteID,
-		&d.ScopeID, &d.SubmittedBy, &batch, &name, &position, &separator, &first, &last, &d.Data, &d.CreatedAt, &d.ChangedAt, &d.RowVersion)
+		&d.ScopeID, &d.SubmittedBy, &batch, &name, &position, &separator, &first, &last}
+	err := row.Scan(append(append(into, out.into()...), &d.Data, &d.CreatedAt, &d.ChangedAt, &d.RowVersion)...)
+	d.CheckOut = out.value()
 	if batch != nil {
 		d.Batch = &BatchPlace{BatchID: *batch, BatchName: *name, Position: *position, SeparatorCode: *separator, FirstPage: first, LastPage: last}
 	}
@@ -57,7 +62,7 @@ const sqlDokumentByID = SQLDokument + `
 
 var sqlDokumentSeen = sqlDokumentByID + ` AND ` + access.Sees("o", 2, 3)
 
-// DokumentByID gives a Dokument with its versions, without asking for rights,
+// DokumentByID gives a Dokument with its versions as stored, without asking for rights,
 // or the fault not-found.
 func DokumentByID(ctx context.Context, q postgres.Querier, id uuid.UUID) (Dokument, error) {
 	return oneDokument(ctx, q, sqlDokumentByID, id)
@@ -73,11 +78,21 @@ func (s *Service) Dokument(ctx context.Context, a access.Actor, id uuid.UUID) (d
 	return d, err
 }
 
+// dokumentNow is DokumentByID as of the service's clock.
+func (s *Service) dokumentNow(ctx context.Context, q postgres.Querier, id uuid.UUID) (Dokument, error) {
+	d, err := DokumentByID(ctx, q, id)
+	d.AsOf(s.now())
+	return d, err
+}
+
 func (s *Service) seen(ctx context.Context, q postgres.Querier, a access.Actor, id uuid.UUID) (Dokument, error) {
 	if isSystem(a) {
-		return DokumentByID(ctx, q, id)
+		return s.dokumentNow(ctx, q, id)
 	}
-	return oneDokument(ctx, q, sqlDokumentSeen, id, a.User, s.now())
+	at := s.now()
+	d, err := oneDokument(ctx, q, sqlDokumentSeen, id, a.User, at)
+	d.AsOf(at)
+	return d, err
 }
 
 func oneDokument(ctx context.Context, q postgres.Querier, sql string, args ...any) (Dokument, error) {
@@ -116,7 +131,7 @@ const (
 // version. Faults: not-found, read-only-role, stale-version, dokument-closed,
 // field-too-long, field-not-text. The fact names the fields, not the words: they are erasable.
 func (s *Service) ChangeDokument(ctx context.Context, a access.Actor, dokument uuid.UUID, p DokumentPatch, ifVersion int64) (Dokument, error) {
-	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+	return after(ctx, s, a, dokument, s.dokumentNow, func(tx pgx.Tx, at time.Time) error {
 		return s.patchDokument(ctx, tx, a, at, dokument, p, ifVersion)
 	})
 }
@@ -175,8 +190,8 @@ type object struct {
 	scope      uuid.UUID
 	lifecycle  Lifecycle
 	rowVersion int64
-	state      State // of a Dokument
 	changes    bool
+	standing   // of a Dokument
 }
 
 var sqlLock = `
@@ -185,8 +200,6 @@ var sqlLock = `
     FROM record_object o
     WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.kind = $4 AND ($5 OR ` + access.Sees("o", 2, 3) + `)
     FOR NO KEY UPDATE OF o`
-
-const sqlLockState = `SELECT state FROM dokument WHERE tenant = evb_tenant() AND id = $1 FOR NO KEY UPDATE`
 
 // lock takes the row of an object that the actor may change. What the actor
 // does not see is not-found; what the actor sees and may not change is
@@ -216,8 +229,8 @@ func (s *Service) lockSeen(ctx context.Context, tx pgx.Tx, a access.Actor, at ti
 		return o, fmt.Errorf("lock %s: %w", kind, err)
 	}
 	o.changes = o.changes || isSystem(a)
-	if kind == KindDokument { // a statement of its own: the state as of now, held until the end
-		err = tx.QueryRow(ctx, sqlLockState, id).Scan(&o.state)
+	if kind == KindDokument {
+		o.standing, err = lockState(ctx, tx, id, at)
 	}
 	return o, err
 }

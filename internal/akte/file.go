@@ -148,7 +148,7 @@ const (
 // Faults: those of FilingTarget, not-found, read-only-role, stale-version,
 // dokument-already-filed, dokument-quarantined.
 func (s *Service) File(ctx context.Context, a access.Actor, dokument uuid.UUID, r FileRequest) (Dokument, error) {
-	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+	return after(ctx, s, a, dokument, s.dokumentNow, func(tx pgx.Tx, at time.Time) error {
 		return s.FileIn(ctx, tx, a, at, dokument, r)
 	})
 }
@@ -214,7 +214,7 @@ func (s *Service) Move(ctx context.Context, a access.Actor, dokument uuid.UUID, 
 	if r.Reason == "" {
 		return Dokument{}, fault.New("reason-needed")
 	}
-	return after(ctx, s, a, dokument, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+	return after(ctx, s, a, dokument, s.dokumentNow, func(tx pgx.Tx, at time.Time) error {
 		return s.move(ctx, tx, a, at, dokument, r)
 	})
 }

@@ -37,11 +37,7 @@ var (
     FROM record_object o
     WHERE o.tenant = evb_tenant() AND o.id = $1 AND ($4 OR $5 OR ` + access.Sees("o", 2, 3) + `)
     FOR NO KEY UPDATE OF o`
-	// A statement of its own: the version as of now, held until the end.
-	sqlHoldVersion = `
-    SELECT d.state, v.id, v.number, v.created_by
-    FROM dokument d JOIN dokument_version v ON v.tenant = d.tenant AND v.dokument_id = d.id AND v.number = d.current_version
-    WHERE d.tenant = evb_tenant() AND d.id = $1 FOR NO KEY UPDATE OF d`
+	sqlHeldVersion = `SELECT id, created_by FROM dokument_version WHERE tenant = evb_tenant() AND dokument_id = $1 AND number = $2`
 )
 
 // Hold takes the row of a record object of any kind that the actor sees, and
@@ -60,7 +56,11 @@ func hold(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, id uuid.
 	err = tx.QueryRow(ctx, sqlHold, id, a.User, at, isSystem(a), known).
 		Scan(&h.ID, &h.Kind, &h.Parent, &h.Unit, &h.Lifecycle, &h.SubmittedBy, &h.RowVersion, &h.Changes)
 	if err == nil && h.Kind == KindDokument {
-		err = tx.QueryRow(ctx, sqlHoldVersion, id).Scan(&h.State, &h.Version, &h.VersionNumber, &h.Author)
+		var d standing
+		if d, err = lockState(ctx, tx, id, at); err == nil {
+			h.State, h.VersionNumber = d.state, d.version
+			err = tx.QueryRow(ctx, sqlHeldVersion, id, d.version).Scan(&h.Version, &h.Author)
+		}
 	}
 	if missing(err) {
 		return h, fault.New("not-found")
@@ -85,20 +85,19 @@ const (
 // final already stays as it is. Faults: not-found, dokument-closed,
 // dokument-quarantined, dokument-in-work.
 func (s *Service) Freeze(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID) error {
-	var state State
-	err := tx.QueryRow(ctx, sqlLockState, dokument).Scan(&state)
+	d, err := lockState(ctx, tx, dokument, at)
 	switch {
 	case missing(err):
 		return fault.New("not-found")
 	case err != nil:
 		return fmt.Errorf("freeze: %w", err)
-	case state == Final:
+	case d.state == Final:
 		return nil
-	case state == Filed:
+	case d.state == Filed:
 		return fault.New("dokument-closed")
-	case state == Quarantined:
+	case d.state == Quarantined:
 		return fault.New("dokument-quarantined")
-	case state == InWork:
+	case d.state == InWork:
 		return fault.New("dokument-in-work")
 	}
 	var number int
@@ -140,7 +139,7 @@ func (s *Service) ReopenDokument(ctx context.Context, a access.Actor, id uuid.UU
 	if err := fault.CheckText("reason", reason, fault.MaxText); err != nil {
 		return Dokument{}, err
 	}
-	return after(ctx, s, a, id, DokumentByID, func(tx pgx.Tx, at time.Time) error {
+	return after(ctx, s, a, id, s.dokumentNow, func(tx pgx.Tx, at time.Time) error {
 		o, err := s.lockSeen(ctx, tx, a, at, id, KindDokument)
 		if err != nil {
 			return err

@@ -232,7 +232,8 @@ const (
     WHERE o.tenant = evb_tenant() AND o.id = $1 FOR UPDATE OF o, d`
 	sqlNextVersion = `SELECT coalesce(max(number), 0) + 1 FROM dokument_version WHERE tenant = evb_tenant() AND dokument_id = $1`
 	sqlSetCurrent  = `
-    UPDATE dokument SET current_version = $2, extraction = 'pending', extraction_reason = '', state = CASE WHEN $3 THEN 'quarantined' ELSE state END
+    UPDATE dokument SET current_version = $2, extraction = 'pending', extraction_reason = '', state = CASE WHEN $3 THEN 'quarantined' ELSE state END,
+        checked_out_version = CASE WHEN checked_out_until > $4 THEN $2 ELSE checked_out_version END
     WHERE tenant = evb_tenant() AND id = $1`
 	sqlTouch = `
     UPDATE record_object SET changed_at = $2, row_version = row_version + 1 WHERE tenant = evb_tenant() AND id = $1`
@@ -241,18 +242,24 @@ const (
 // VersionAllowed holds the row of a Dokument that gets a further version in
 // this transaction, and gives its state. ifVersion 0 takes any. Faults:
 // not-found, read-only-role, stale-version, dokument-closed when its Vorgang is
-// closed, dokument-final when its version is frozen, dokument-quarantined.
+// closed, dokument-final when its version is frozen, dokument-quarantined,
+// dokument-checked-out when somebody else has it.
 func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, dokument uuid.UUID, ifVersion int64) (State, error) {
 	o, err := s.lock(ctx, tx, a, at, dokument, KindDokument, ifVersion)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case o.state == Filed:
-		return "", fault.New("dokument-closed")
-	case o.state == Final:
-		return "", fault.New("dokument-final")
-	case o.state == Quarantined:
-		return "", fault.New("dokument-quarantined")
+	}
+	if err := o.writable(); err != nil {
+		return "", err
+	}
+	if o.held != nil {
+		me, err := forWhom(ctx, tx, a, at, dokument)
+		if err != nil {
+			return "", err
+		}
+		if !o.held.heldBy(me) {
+			return "", o.held.fault()
+		}
 	}
 	return o.state, nil
 }
@@ -293,7 +300,10 @@ func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	b.Queue(sqlInsertVersions, []uuid.UUID{v.ID}, []uuid.UUID{v.DokumentID}, []int{number}, []string{v.Origin}, []string{v.Comment}, at, a.User)
 	b.Queue(sqlInsertOriginals, []uuid.UUID{rendition}, []uuid.UUID{v.ID}, at)
 	files.queue(&b)
-	b.Queue(sqlSetCurrent, v.DokumentID, number, v.Quarantined)
+	b.Queue(sqlSetCurrent, v.DokumentID, number, v.Quarantined, at)
+	if v.CheckIn {
+		b.Queue(sqlClearCheckOut, v.DokumentID)
+	}
 	b.Queue(sqlTouch, v.DokumentID, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return 0, fmt.Errorf("insert version: %w", err)
@@ -302,10 +312,14 @@ func (s *Service) InsertVersion(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	if v.Quarantined {
 		kind = DokumentQuarantined
 	}
-	err = s.log.Append(ctx, tx, a, at, event.Fact{
+	facts := []event.Fact{{
 		Kind: kind, Record: v.DokumentID, SubjectKind: "version", Subject: v.ID,
 		Details: map[string]any{"version": number, "version_id": v.ID, "origin": v.Origin, "files": len(v.Files)},
-	})
+	}}
+	if v.CheckIn {
+		facts = append(facts, checkedIn(v.DokumentID, number-1, number))
+	}
+	err = s.log.Append(ctx, tx, a, at, facts...)
 	if err == nil && s.versionAdded != nil {
 		err = s.versionAdded(ctx, tx, a, at, v.DokumentID, v.ID, number)
 	}

@@ -30,8 +30,10 @@ func (s *Service) Dokumente(ctx context.Context, a access.Actor, ids []uuid.UUID
 		if err != nil {
 			return err
 		}
+		at := s.now()
 		byID := make(map[uuid.UUID]*Dokument, len(found))
 		for i := range found {
+			found[i].AsOf(at)
 			byID[found[i].ID] = &found[i]
 		}
 		for _, v := range versions {

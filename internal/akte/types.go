@@ -17,7 +17,7 @@ const (
 	Captured    State = "captured"    // bytes safe, not filed
 	Quarantined State = "quarantined" // unusable as it is; somebody has to look
 	Registered  State = "registered"  // filed into a Vorgang
-	InWork      State = "in_work"     // a version is being written
+	InWork      State = "in_work"     // checked out; never stored, see Dokument.AsOf
 	Final       State = "final"       // its version is frozen
 	Filed       State = "filed"       // its Vorgang is closed
 )
@@ -90,8 +90,11 @@ const (
 	DokumentVersionAdded     event.Kind = "dokument.version_added" // subject: version
 	DokumentFinal            event.Kind = "dokument.final"         // subject: version, frozen
 	DokumentReopened         event.Kind = "dokument.reopened"
-	DokumentExtracted        event.Kind = "dokument.extracted"         // subject: Dokument
-	DokumentExtractionFailed event.Kind = "dokument.extraction_failed" // subject: Dokument
+	DokumentCheckedOut       event.Kind = "dokument.checked_out"
+	DokumentCheckedIn        event.Kind = "dokument.checked_in"
+	DokumentCheckOutReturned event.Kind = "dokument.check_out_returned" // by the head, or because the person leaves
+	DokumentExtracted        event.Kind = "dokument.extracted"          // subject: Dokument
+	DokumentExtractionFailed event.Kind = "dokument.extraction_failed"  // subject: Dokument
 	DokumentFiled            event.Kind = "dokument.filed"
 	DokumentMoved            event.Kind = "dokument.moved"
 	DokumentChanged          event.Kind = "dokument.changed"
@@ -148,7 +151,9 @@ type NewVersion struct {
 	Comment    string
 	// Quarantined: somebody has to look at its files before anything follows.
 	Quarantined bool
-	Files       []NewFile
+	// CheckIn ends the check-out of the Dokument with it.
+	CheckIn bool
+	Files   []NewFile
 }
 
 // NewRendition is what ReplaceRendition writes.
@@ -216,6 +221,7 @@ type Dokument struct {
 	ScopeID          uuid.UUID
 	SubmittedBy      *uuid.UUID
 	Batch            *BatchPlace
+	CheckOut         *CheckOut // who has it in work; nil: nobody
 	Data             json.RawMessage
 	CreatedAt        time.Time
 	ChangedAt        time.Time

@@ -235,7 +235,7 @@ func (a *App) services() error {
 	})
 	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions(), Webhooks: cfg.Processes.Webhooks})
 	a.deputies = substitution.NewService(a.db, a.facts, substitution.Options{Now: now})
-	a.leaver = leaver.New(a.db, a.facts, a.postkoerbe, a.circulations, a.deputies, leaver.Options{Now: now})
+	a.leaver = leaver.New(a.db, a.facts, a.akten, a.postkoerbe, a.circulations, a.deputies, leaver.Options{Now: now})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
 	var disposal storage.Store
 	if a.o.Places.HasDisposal {

@@ -61,7 +61,7 @@ internal/indexing     internal/telemetry internal/access internal/akte internal/
 internal/preservation internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/job internal/postgres signature/cms signature/digest signature/ers signature/evidence signature/hashtree signature/tsp storage storage/layout
 internal/circulation  internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres internal/postkorb internal/preservation
 internal/substitution internal/access internal/event internal/fault internal/idempotency internal/postgres
-internal/leaver       internal/access internal/circulation internal/event internal/fault internal/postgres internal/postkorb internal/substitution
+internal/leaver       internal/access internal/akte internal/circulation internal/event internal/fault internal/postgres internal/postkorb internal/substitution
 internal/export       internal/access internal/akte internal/blob internal/event internal/fault internal/postgres internal/preservation signature/digest signature/evidence storage
 internal/audit        internal/access internal/event internal/fault internal/postgres internal/preservation storage storage/layout
 internal/lists        internal/access internal/akte internal/event internal/fault internal/postgres internal/postkorb

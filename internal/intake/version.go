@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,10 @@ type NewVersion struct {
 	IfVersion int64
 	// Comment says what is different.
 	Comment string
+	// CheckIn ends the sender's check-out with the version; From is the number of
+	// the version it was made from, 0: the one that was checked out.
+	CheckIn bool
+	From    int
 	// Expected, Files and Key are as in Meta and Submission.
 	Expected [][32]byte
 	Files    []*blob.File
@@ -37,12 +42,15 @@ type NewVersion struct {
 // A file that somebody has to look at puts the Dokument into quarantine until
 // it is released; a file without a document in it is refused, and nothing is
 // stored. Faults: those of Receive for files and key, and of
-// akte.Service.VersionAllowed.
+// akte.Service.VersionAllowed, or CheckInAllowed.
 func (s *Service) AddVersion(ctx context.Context, a access.Actor, v NewVersion) (Receipt, error) {
 	if err := fault.CheckText("comment", v.Comment, fault.MaxText); err != nil {
 		return Receipt{}, err
 	}
 	sub := Submission{Files: v.Files, Key: v.Key, Meta: Meta{Expected: v.Expected, Data: map[string]any{"version_of": v.Dokument, "comment": v.Comment}}}
+	if v.CheckIn {
+		sub.Meta.Data["check_in_from"] = v.From
+	}
 	if err := s.validate(ctx, a, &sub); err != nil {
 		return Receipt{}, err
 	}
@@ -58,7 +66,7 @@ func (s *Service) AddVersion(ctx context.Context, a access.Actor, v NewVersion) 
 	afterLook.Hit()
 	// Asked before any byte is stored, and again in the transaction that counts.
 	err := s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		_, err := s.akten.VersionAllowed(ctx, tx, a, s.o.Now(), v.Dokument, v.IfVersion)
+		_, err := s.allowed(ctx, tx, a, s.o.Now(), v)
 		return err
 	})
 	if err != nil {
@@ -77,16 +85,25 @@ func (s *Service) AddVersion(ctx context.Context, a access.Actor, v NewVersion) 
 		return Receipt{}, err
 	}
 	return s.commitVersion(ctx, a, &addition{
-		sub: sub, ifVersion: v.IfVersion, looks: looks, quarantine: quarantine,
-		version: akte.NewVersion{ID: id, DokumentID: v.Dokument, Origin: string(sub.Channel), Comment: v.Comment, Files: files, Quarantined: len(quarantine) > 0},
+		sub: sub, asked: v, looks: looks, quarantine: quarantine,
+		version: akte.NewVersion{ID: id, DokumentID: v.Dokument, Origin: string(sub.Channel), Comment: v.Comment, Files: files, Quarantined: len(quarantine) > 0, CheckIn: v.CheckIn},
 		rec:     Receipt{ID: v.Dokument, VersionID: id, Files: notes, SHA256: notes[0].SHA256, Size: notes[0].Size, MediaType: notes[0].MediaType},
 	})
+}
+
+// allowed asks whether the version may come now, and gives the state that the
+// Dokument has with it.
+func (s *Service) allowed(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, v NewVersion) (akte.State, error) {
+	if v.CheckIn {
+		return s.akten.CheckInAllowed(ctx, tx, a, at, v.Dokument, v.From, v.IfVersion)
+	}
+	return s.akten.VersionAllowed(ctx, tx, a, at, v.Dokument, v.IfVersion)
 }
 
 // addition is a version on its way into its transaction.
 type addition struct {
 	sub        Submission
-	ifVersion  int64
+	asked      NewVersion
 	looks      []looked
 	version    akte.NewVersion
 	quarantine []placed
@@ -151,7 +168,7 @@ func (s *Service) orAnswered(ctx context.Context, a access.Actor, sub Submission
 // writeVersion is step 5: all rows of a version and the answer of its request.
 func (s *Service) writeVersion(ctx context.Context, tx pgx.Tx, a access.Actor, n *addition, staged []blob.Staged) error {
 	at := s.o.Now()
-	state, err := s.akten.VersionAllowed(ctx, tx, a, at, n.version.DokumentID, n.ifVersion)
+	state, err := s.allowed(ctx, tx, a, at, n.asked)
 	if err != nil {
 		return err
 	}

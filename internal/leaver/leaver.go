@@ -2,7 +2,7 @@
 // somebody else in one transaction: items (assigned, claimed, in the personal
 // Postkorb), follow-ups, stations of circulations, substitutions. Each of these
 // is moved by the package that owns it, which states the facts; this one asks
-// for the right.
+// for the right. Check-outs end: what was written at is not here to be taken over.
 //
 // A head of a unit of the person may, and an administrator. The memberships of a
 // person who has left already count as they were.
@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
+	"evb/internal/akte"
 	"evb/internal/circulation"
 	"evb/internal/event"
 	"evb/internal/fault"
@@ -37,10 +38,11 @@ type Counts struct {
 	FollowUps     int64 `json:"follow_ups"`
 	Steps         int64 `json:"steps"`
 	Substitutions int64 `json:"substitutions"`
+	CheckOuts     int64 `json:"check_outs"`
 }
 
 // Total is all of it.
-func (c Counts) Total() int64 { return c.Items + c.FollowUps + c.Steps + c.Substitutions }
+func (c Counts) Total() int64 { return c.Items + c.FollowUps + c.Steps + c.Substitutions + c.CheckOuts }
 
 // Work is the open work of a person.
 type Work struct {
@@ -49,12 +51,14 @@ type Work struct {
 	FollowUps     []postkorb.FollowUp // at most postkorb.MaxPage
 	Steps         []circulation.PersonStep
 	Substitutions []substitution.Substitution
+	CheckOuts     []akte.CheckedOut
 }
 
 // Service holds the use cases. Safe for concurrent use.
 type Service struct {
 	db    *postgres.DB
 	log   *event.Log
+	akten *akte.Service
 	desks *postkorb.Service
 	ways  *circulation.Service
 	subs  *substitution.Service
@@ -67,11 +71,11 @@ type Options struct {
 }
 
 // New makes the service.
-func New(db *postgres.DB, log *event.Log, desks *postkorb.Service, ways *circulation.Service, subs *substitution.Service, o Options) *Service {
+func New(db *postgres.DB, log *event.Log, akten *akte.Service, desks *postkorb.Service, ways *circulation.Service, subs *substitution.Service, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{db: db, log: log, desks: desks, ways: ways, subs: subs, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }}
+	return &Service{db: db, log: log, akten: akten, desks: desks, ways: ways, subs: subs, now: func() time.Time { return o.Now().UTC().Truncate(time.Microsecond) }}
 }
 
 const sqlUnits = `
@@ -121,7 +125,10 @@ func (s *Service) Open(ctx context.Context, a access.Actor, user uuid.UUID) (w W
 		if w.Substitutions, err = substitution.OfUser(ctx, q, at, user); err != nil {
 			return err
 		}
-		w.Counts = Counts{Items: desk.ItemCount, FollowUps: desk.FollowUpCount, Steps: int64(len(w.Steps)), Substitutions: int64(len(w.Substitutions))}
+		if w.CheckOuts, err = akte.CheckOutsOf(ctx, q, at, user); err != nil {
+			return err
+		}
+		w.Counts = Counts{Items: desk.ItemCount, FollowUps: desk.FollowUpCount, Steps: int64(len(w.Steps)), Substitutions: int64(len(w.Substitutions)), CheckOuts: int64(len(w.CheckOuts))}
 		return nil
 	})
 	return w, err
@@ -137,7 +144,11 @@ func Count(ctx context.Context, q postgres.Querier, at time.Time, user uuid.UUID
 		return c, err
 	}
 	subs, err := substitution.OfUser(ctx, q, at, user)
-	c.Steps, c.Substitutions = int64(len(steps)), int64(len(subs))
+	if err != nil {
+		return c, err
+	}
+	out, err := akte.CheckOutsOf(ctx, q, at, user)
+	c.Steps, c.Substitutions, c.CheckOuts = int64(len(steps)), int64(len(subs)), int64(len(out))
 	return c, err
 }
 
@@ -193,9 +204,13 @@ func (s *Service) Move(ctx context.Context, a access.Actor, user, to uuid.UUID, 
 		if err != nil {
 			return err
 		}
-		c = Counts{Items: int64(items), FollowUps: int64(follows), Steps: int64(steps), Substitutions: int64(subs)}
+		out, err := s.akten.EndCheckOuts(ctx, tx, a, at, user, reason)
+		if err != nil {
+			return err
+		}
+		c = Counts{Items: int64(items), FollowUps: int64(follows), Steps: int64(steps), Substitutions: int64(subs), CheckOuts: int64(out)}
 		return s.log.Append(ctx, tx, a, at, event.Fact{Kind: WorkMoved, SubjectKind: "user", Subject: user, Reason: reason,
-			Details: map[string]any{"to_user_id": to, "items": items, "follow_ups": follows, "steps": steps, "substitutions": subs}})
+			Details: map[string]any{"to_user_id": to, "items": items, "follow_ups": follows, "steps": steps, "substitutions": subs, "check_outs": out}})
 	})
 	return c, err
 }

@@ -88,6 +88,9 @@ func (s *Service) Dokumente(ctx context.Context, a access.Actor, f DokumenteFilt
 			return fmt.Errorf("dokumente: %w", err)
 		}
 		p.Items, err = pgx.CollectRows(rows, akte.ScanDokument)
+		for i := range p.Items {
+			p.Items[i].AsOf(at)
+		}
 		return err
 	})
 	if err != nil {
@@ -117,7 +120,14 @@ func (f DokumenteFilter) sql(all, count bool, w filter, after uuid.UUID, limit i
 	}
 	if f.State != "" {
 		joins += ` JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id`
-		w.and("d.state = ?", string(f.State))
+		switch f.State { // $2 is the moment
+		case akte.InWork:
+			w.conds += "\n      AND d.state IN ('captured', 'registered') AND d.checked_out_until > $2"
+		case akte.Captured, akte.Registered:
+			w.and("d.state = ? AND coalesce(d.checked_out_until <= $2, true)", string(f.State))
+		default:
+			w.and("d.state = ?", string(f.State))
+		}
 		if f.State != akte.Filed { // words of the index of what is at work
 			inScopes = sqlAtWork
 			w.conds += " AND d.state <> 'filed'"

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"evb/internal/access"
+	"evb/internal/akte"
 	"evb/internal/calendar"
 	"evb/internal/circulation"
 	"evb/internal/fault"
@@ -162,6 +163,7 @@ type openWorkView struct {
 	FollowUps     []postkorb.FollowUp         `json:"follow_ups"`
 	Steps         []circulation.PersonStep    `json:"steps"`
 	Substitutions []substitution.Substitution `json:"substitutions"`
+	CheckOuts     []akte.CheckedOut           `json:"check_outs"` // end when the work is moved
 }
 
 // pathUser is the user of the path, by id or login.
@@ -179,6 +181,7 @@ func (s *Server) getOpenWork(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, openWorkView{
 		User: user, Counts: work.Counts, Items: mapped(work.Items, newItemView), FollowUps: mapped(work.FollowUps, asItIs[postkorb.FollowUp]),
 		Steps: mapped(work.Steps, asItIs[circulation.PersonStep]), Substitutions: mapped(work.Substitutions, asItIs[substitution.Substitution]),
+		CheckOuts: mapped(work.CheckOuts, asItIs[akte.CheckedOut]),
 	})
 }
 

@@ -131,13 +131,14 @@ func TestAbsenceAndLeavingByHTTP(t *testing.T) {
 	w.call(w.Koch, "POST", fmt.Sprintf("/api/v1/items/%v/claim", item["id"]), nil, header{"If-Match": "*"}).want(200)
 	w.call(w.Koch, "POST", "/api/v1/follow-ups", map[string]string{"dokument_id": doc, "due_on": "2026-12-01"}).want(201)
 	w.call(w.Koch, "POST", "/api/v1/substitutions", map[string]any{"deputy": "d.meier", "to": "2026-12-01"}).want(201)
+	w.call(w.Koch, "POST", "/api/v1/dokumente/"+doc+"/check-out", nil).want(200)
 	w.call(w.Schulz, "POST", "/api/v1/circulations", map[string]any{"dokument_id": doc, "steps": []any{
 		map[string]any{"to": map[string]string{"user": "b.koch"}, "kind": "information"}, map[string]any{"to": map[string]string{"user": "b.koch"}},
 	}}).want(201)
 	w.call(w.Schulz, "GET", "/api/v1/users/b.koch/open-work", nil).want(403, "open-work-not-yours")
 	w.call(w.Yilmaz, "GET", "/api/v1/users/nobody/open-work", nil).want(404, "user-not-found")
 	work := w.call(w.Yilmaz, "GET", "/api/v1/users/b.koch/open-work", nil).want(200)
-	want := map[string]any{"items": 2.0, "follow_ups": 1.0, "steps": 2.0, "substitutions": 1.0}
+	want := map[string]any{"items": 2.0, "follow_ups": 1.0, "steps": 2.0, "substitutions": 1.0, "check_outs": 1.0}
 	if got := work.json()["counts"]; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("open work: %s", work.Body)
 	}

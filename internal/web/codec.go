@@ -127,6 +127,15 @@ func ifMatch(r *http.Request) (int64, error) {
 	return n, nil
 }
 
+// ifMatchGiven is ifMatch where the header is honoured and not obligatory; 0
+// when it is absent.
+func ifMatchGiven(r *http.Request) (int64, error) {
+	if r.Header.Get("If-Match") == "" {
+		return 0, nil
+	}
+	return ifMatch(r)
+}
+
 // pathVar is a variable of the path. The router matches the encoded path, so
 // that an encoded slash stays in the name it belongs to.
 func pathVar(r *http.Request, name string) string {

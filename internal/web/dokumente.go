@@ -310,10 +310,8 @@ func (s *Server) filing(w http.ResponseWriter, r *http.Request, use func(context
 		return err
 	}
 	request := body.request()
-	if r.Header.Get("If-Match") != "" {
-		if request.IfVersion, err = ifMatch(r); err != nil {
-			return err
-		}
+	if request.IfVersion, err = ifMatchGiven(r); err != nil {
+		return err
 	}
 	d, err := use(r.Context(), actorOf(r), id, request)
 	if err != nil {

@@ -129,14 +129,14 @@ func (s *schemas) operation(rt route) object {
 		op["security"] = []any{}
 	}
 	if rt.In != nil || rt.InType != "" {
-		media, schema := rt.InType, object{"type": "string", "contentMediaType": rt.InType}
-		if media == "" {
-			media = "application/json"
+		content := object{}
+		if rt.InType != "" {
+			content[rt.InType] = object{"schema": object{"type": "string", "contentMediaType": rt.InType}}
 		}
-		if rt.In != nil {
-			schema = s.of(reflect.TypeOf(rt.In))
+		if rt.In != nil { // beside the other type: either of them
+			content["application/json"] = object{"schema": s.of(reflect.TypeOf(rt.In))}
 		}
-		op["requestBody"] = object{"required": rt.InType != "", "content": object{media: object{"schema": schema}}}
+		op["requestBody"] = object{"required": rt.InType != "" && rt.In == nil, "content": content}
 	}
 	return op
 }
