@@ -48,6 +48,7 @@ seals first.`,
 	f.StringVar(&o.Out, "out", "", "Ordner, der entstehen soll / folder to be made")
 	f.StringVar(&o.Format, "format", "package", "package, xaip oder lxaip / package, xaip or lxaip")
 	f.BoolVar(&o.Seal, "seal", false, "Offenes vorher versiegeln / seal what is open first")
+	f.BoolVar(&o.WithoutAnnotations, "without-annotations", false, "Anmerkungen weglassen / leave annotations out")
 	return cmd
 }
 

@@ -134,9 +134,9 @@ func (s standing) writable() error {
 	return nil
 }
 
-// forWhom is the actor with the absent person for whom a deputy works on an
-// object.
-func forWhom(ctx context.Context, q postgres.Querier, a access.Actor, at time.Time, record uuid.UUID) (access.Actor, error) {
+// ForWhom is the actor with the absent person for whom a deputy works on an
+// object; who acts in person stays as is.
+func ForWhom(ctx context.Context, q postgres.Querier, a access.Actor, at time.Time, record uuid.UUID) (access.Actor, error) {
 	if !a.Deputy || a.OnBehalfOf != uuid.Nil {
 		return a, nil
 	}
@@ -181,7 +181,7 @@ func (s *Service) CheckOut(ctx context.Context, a access.Actor, id uuid.UUID, un
 		if err := o.writable(); err != nil {
 			return err
 		}
-		me, err := forWhom(ctx, tx, a, at, id)
+		me, err := ForWhom(ctx, tx, a, at, id)
 		if err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (s *Service) CheckInAllowed(ctx context.Context, tx pgx.Tx, a access.Actor,
 }
 
 func (s *Service) checkIn(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, o object, version int) error {
-	me, err := forWhom(ctx, tx, a, at, o.id)
+	me, err := ForWhom(ctx, tx, a, at, o.id)
 	switch {
 	case err != nil:
 		return err

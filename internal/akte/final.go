@@ -12,6 +12,7 @@ import (
 	"evb/internal/access"
 	"evb/internal/event"
 	"evb/internal/fault"
+	"evb/internal/postgres"
 )
 
 // Held is a record object whose row a transaction holds until its end.
@@ -117,14 +118,22 @@ func (s *Service) Freeze(ctx context.Context, tx pgx.Tx, a access.Actor, at time
 }
 
 const (
-	// The registry, the records management and the head of the unit.
-	sqlMayReopen = `
+	sqlAnswersFor = `
     SELECT EXISTS (SELECT FROM membership m
         WHERE m.tenant = evb_tenant() AND m.user_id = $1 AND m.role IN ('head', 'registry', 'records_manager')
           AND (m.unit_id = $2 OR m.unit_id IS NULL) AND m.valid_from <= $3 AND $3 < m.valid_to)`
 	sqlUnfreeze = `
     UPDATE dokument SET state = CASE WHEN $2 THEN 'registered' ELSE 'captured' END, final_version = NULL WHERE tenant = evb_tenant() AND id = $1`
 )
+
+// AnswersFor says whether the actor is the head, the registry or the records
+// management of a unit, or of the whole tenant.
+func AnswersFor(ctx context.Context, q postgres.Querier, a access.Actor, at time.Time, unit *uuid.UUID) (yes bool, err error) {
+	if err := q.QueryRow(ctx, sqlAnswersFor, a.User, unit, at).Scan(&yes); err != nil {
+		return false, fmt.Errorf("who answers for a unit: %w", err)
+	}
+	return yes, nil
+}
 
 // ReopenDokument lets a further version of a Dokument come whose version was
 // signed off, with a reason: by the head, the registry or the records management
@@ -146,8 +155,8 @@ func (s *Service) ReopenDokument(ctx context.Context, a access.Actor, id uuid.UU
 		}
 		may := isSystem(a)
 		if !may {
-			if err := tx.QueryRow(ctx, sqlMayReopen, a.User, o.unit, at).Scan(&may); err != nil {
-				return fmt.Errorf("reopen dokument: %w", err)
+			if may, err = AnswersFor(ctx, tx, a, at, o.unit); err != nil {
+				return err
 			}
 		}
 		switch {

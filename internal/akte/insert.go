@@ -253,7 +253,7 @@ func (s *Service) VersionAllowed(ctx context.Context, tx pgx.Tx, a access.Actor,
 		return "", err
 	}
 	if o.held != nil {
-		me, err := forWhom(ctx, tx, a, at, dokument)
+		me, err := ForWhom(ctx, tx, a, at, dokument)
 		if err != nil {
 			return "", err
 		}

@@ -18,6 +18,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/annotation"
 	"evb/internal/audit"
 	"evb/internal/blob"
 	"evb/internal/circulation"
@@ -90,6 +91,7 @@ type App struct {
 	postkoerbe   *postkorb.Service
 	circulations *circulation.Service
 	deputies     *substitution.Service
+	annotations  *annotation.Service
 	leaver       *leaver.Service
 	processes    *process.Service
 	lists        *lists.Service
@@ -235,6 +237,7 @@ func (a *App) services() error {
 	})
 	a.processes = process.New(a.db, a.facts, a.akten, a.circulations, process.Options{Now: now, Log: log, Actions: a.actions(), Webhooks: cfg.Processes.Webhooks})
 	a.deputies = substitution.NewService(a.db, a.facts, substitution.Options{Now: now})
+	a.annotations = annotation.NewService(a.db, a.facts, a.akten, annotation.Options{Now: now})
 	a.leaver = leaver.New(a.db, a.facts, a.akten, a.postkoerbe, a.circulations, a.deputies, leaver.Options{Now: now})
 	a.lists = lists.New(a.db, lists.Options{Now: now})
 	var disposal storage.Store

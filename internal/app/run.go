@@ -105,7 +105,7 @@ func (a *App) web() (*web.Server, error) {
 		proxies = append(proxies, p)
 	}
 	return web.New(web.Parts{
-		DB: a.db, Facts: a.facts, Org: a.Org, Akten: a.akten, Postkoerbe: a.postkoerbe, Circulations: a.circulations, Deputies: a.deputies, Leaver: a.leaver, Processes: a.processes, Rules: a.rules, Routing: a.routing, Lists: a.lists, Blobs: a.blobs,
+		DB: a.db, Facts: a.facts, Org: a.Org, Akten: a.akten, Postkoerbe: a.postkoerbe, Circulations: a.circulations, Deputies: a.deputies, Annotations: a.annotations, Leaver: a.leaver, Processes: a.processes, Rules: a.rules, Routing: a.routing, Lists: a.lists, Blobs: a.blobs,
 		Intake: a.intake, Scan: a.scan, Extract: a.extract, Find: a.finder, Preservation: a.preservation, Export: a.export, Audit: a.audit,
 		Index:  a.follower,
 		Health: a.health, Ready: a.ready,

@@ -105,6 +105,7 @@ type ExportQuery struct {
 	Dokument, Vorgang, Akte string
 	Format                  string
 	Seal                    bool
+	WithoutAnnotations      bool
 }
 
 // Export gives the stream of the packages (tar) and how many objects in it have
@@ -118,6 +119,9 @@ func (c *Client) Export(ctx context.Context, q ExportQuery) (r io.ReadCloser, pe
 	}
 	if q.Seal {
 		v.Set("seal", "true")
+	}
+	if q.WithoutAnnotations {
+		v.Set("annotations", "false")
 	}
 	resp, err := c.do(ctx, request{method: "GET", path: "/api/v1/export", query: v, want: ok200})
 	if err != nil {

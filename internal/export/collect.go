@@ -11,6 +11,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/annotation"
 	"evb/internal/blob"
 	"evb/internal/event"
 	"evb/internal/fault"
@@ -31,13 +32,14 @@ const partSize = 200
 type collection struct {
 	s      *Service
 	a      access.Actor
+	r      Request
 	pack   evidence.Package
 	people people
 	seen   map[string]bool // DER of certificates and revocation data
 }
 
-func (s *Service) collect(ctx context.Context, a access.Actor, rep Report, t target) (*collection, error) {
-	c := &collection{s: s, a: a, people: newPeople(a, rep, t), seen: map[string]bool{}}
+func (s *Service) collect(ctx context.Context, a access.Actor, rep Report, t target, r Request) (*collection, error) {
+	c := &collection{s: s, a: a, r: r, people: newPeople(a, rep, t), seen: map[string]bool{}}
 	for part := range slices.Chunk(t.dokumente, partSize) {
 		if err := c.part(ctx, part); err != nil {
 			return nil, err
@@ -85,6 +87,7 @@ func (c *collection) part(ctx context.Context, ids []uuid.UUID) error {
 	}
 	histories := map[uuid.UUID][]event.HistoryEntry{}
 	var digests map[uuid.UUID][]digest.Digest
+	var notes map[uuid.UUID][]annotation.Annotation
 	err = c.s.db.Read(ctx, c.a.Tenant, func(q postgres.Querier) error {
 		entries, err := event.History(ctx, q, historyLimit, ids...)
 		if err != nil {
@@ -92,6 +95,11 @@ func (c *collection) part(ctx context.Context, ids []uuid.UUID) error {
 		}
 		for _, e := range entries {
 			histories[e.Record] = append(histories[e.Record], e)
+		}
+		if !c.r.WithoutAnnotations {
+			if notes, err = annotation.OfDokumente(ctx, q, c.a, c.s.o.Now(), ids); err != nil {
+				return err
+			}
 		}
 		digests, err = blob.Digests(ctx, q, open)
 		return err
@@ -116,6 +124,7 @@ func (c *collection) part(ctx context.Context, ids []uuid.UUID) error {
 				Number: len(c.pack.Groups), VersionID: v.ID.String(), State: statePending, CreatedAt: v.CreatedAt,
 			})
 		}
+		p.Annotations = notes[d.ID]
 		p.History = newPeopleHistory(histories[d.ID])
 		c.people.Dokumente = append(c.people.Dokumente, p)
 	}

@@ -36,6 +36,10 @@ type Request struct {
 	Akte     uuid.UUID
 	// Seal seals what is pending first.
 	Seal bool
+	// WithoutAnnotations leaves the annotations out that would stand in
+	// metadata.json: those for a unit or for all that the actor may read. Private
+	// ones are never given out.
+	WithoutAnnotations bool
 	// Reason goes into the access log; may be empty.
 	Reason string
 }
@@ -169,10 +173,10 @@ func (s *Service) Write(ctx context.Context, a access.Actor, r Request, dir stri
 	}
 	now := s.o.Now().UTC().Truncate(time.Microsecond)
 	rep := Report{ID: uuid.Must(uuid.NewV7()), Name: target.kind + "-" + target.id.String(), CreatedAt: now, Dokumente: len(target.dokumente)}
-	c, err := s.collect(ctx, a, rep, target)
+	c, err := s.collect(ctx, a, rep, target, r)
 	if err == nil && r.Seal && c.pending() {
 		if err = s.seal(ctx, a, target.dokumente); err == nil {
-			c, err = s.collect(ctx, a, rep, target)
+			c, err = s.collect(ctx, a, rep, target, r)
 		}
 	}
 	if err != nil {

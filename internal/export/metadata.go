@@ -12,6 +12,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/annotation"
 	"evb/internal/event"
 	"evb/internal/fault"
 	"evb/internal/preservation"
@@ -41,25 +42,26 @@ type people struct {
 }
 
 type peopleDokument struct {
-	ID               string                 `json:"id"`
-	Subject          string                 `json:"subject"`
-	Aktenzeichen     string                 `json:"aktenzeichen,omitempty"`
-	VorgangReference string                 `json:"vorgang_reference,omitempty"`
-	VorgangID        string                 `json:"vorgang_id,omitempty"`
-	AkteID           string                 `json:"akte_id,omitempty"`
-	DocumentType     string                 `json:"document_type,omitempty"`
-	Sender           string                 `json:"sender,omitempty"`
-	Receiver         string                 `json:"receiver,omitempty"`
-	Remark           string                 `json:"remark,omitempty"`
-	ReceivedOn       string                 `json:"received_on,omitempty"`
-	WrittenOn        string                 `json:"written_on,omitempty"`
-	State            akte.State             `json:"state"`
-	Channel          akte.Channel           `json:"channel"`
-	Batch            *akte.BatchPlace       `json:"batch,omitempty"`
-	CreatedAt        time.Time              `json:"created_at"`
-	Versions         []peopleVersion        `json:"versions"`
-	ArchiveVersions  []peopleArchiveVersion `json:"archive_versions"`
-	History          []peopleFact           `json:"history"`
+	ID               string                  `json:"id"`
+	Subject          string                  `json:"subject"`
+	Aktenzeichen     string                  `json:"aktenzeichen,omitempty"`
+	VorgangReference string                  `json:"vorgang_reference,omitempty"`
+	VorgangID        string                  `json:"vorgang_id,omitempty"`
+	AkteID           string                  `json:"akte_id,omitempty"`
+	DocumentType     string                  `json:"document_type,omitempty"`
+	Sender           string                  `json:"sender,omitempty"`
+	Receiver         string                  `json:"receiver,omitempty"`
+	Remark           string                  `json:"remark,omitempty"`
+	ReceivedOn       string                  `json:"received_on,omitempty"`
+	WrittenOn        string                  `json:"written_on,omitempty"`
+	State            akte.State              `json:"state"`
+	Channel          akte.Channel            `json:"channel"`
+	Batch            *akte.BatchPlace        `json:"batch,omitempty"`
+	CreatedAt        time.Time               `json:"created_at"`
+	Versions         []peopleVersion         `json:"versions"`
+	ArchiveVersions  []peopleArchiveVersion  `json:"archive_versions"`
+	Annotations      []annotation.Annotation `json:"annotations,omitempty"`
+	History          []peopleFact            `json:"history"`
 
 	vorgang, akte *uuid.UUID
 }

@@ -166,6 +166,13 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 	if q.Seal, err = queryBool(r, "seal"); err != nil {
 		return err
 	}
+	with := true
+	if r.URL.Query().Get("annotations") != "" {
+		if with, err = queryBool(r, "annotations"); err != nil {
+			return err
+		}
+	}
+	q.WithoutAnnotations = !with
 	q.Reason = r.URL.Query().Get("reason")
 	p, err := s.p.Export.Prepare(r.Context(), actorOf(r), q)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/annotation"
 	"evb/internal/audit"
 	"evb/internal/circulation"
 	"evb/internal/export"
@@ -88,7 +89,7 @@ func newWorld(t *testing.T, change ...func(*web.Parts)) *world {
 	deputies := substitution.NewService(w.DB, w.Log, substitution.Options{Now: w.Now})
 	proof := preservation.New(w.DB, w.Log, w.Akten, w.Store, preservation.Options{Now: w.Now})
 	parts := web.Parts{
-		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Deputies: deputies, Leaver: leaver.New(w.DB, w.Log, w.Akten, w.post, w.routes, deputies, leaver.Options{Now: w.Now}), Processes: w.processes, Rules: w.rules, Routing: w.routing, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
+		DB: w.DB, Facts: w.Log, Org: w.Org, Akten: w.Akten, Postkoerbe: w.post, Circulations: w.routes, Deputies: deputies, Annotations: annotation.NewService(w.DB, w.Log, w.Akten, annotation.Options{Now: w.Now}), Leaver: leaver.New(w.DB, w.Log, w.Akten, w.post, w.routes, deputies, leaver.Options{Now: w.Now}), Processes: w.processes, Rules: w.rules, Routing: w.routing, Lists: lists.New(w.DB, lists.Options{Now: w.Now}), Blobs: w.Blobs,
 		Intake: in, Scan: scans, Extract: w.extract, Find: w.Find, Index: w.Follower, Preservation: proof,
 		Export:  export.New(w.DB, w.Log, w.Akten, w.Blobs, proof, export.Options{Now: w.Now, Dir: filepath.Join(t.TempDir(), "export")}),
 		Audit:   audit.New(w.DB, w.Log, w.Store, audit.Options{Now: w.Now}),

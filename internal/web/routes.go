@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"evb/internal/annotation"
 	"evb/internal/audit"
 	"evb/internal/fault"
 	"evb/internal/find"
@@ -52,6 +53,11 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-out", ID: "checkOut", DE: "Auschecken: bis wann nur ich eine Version einreiche", EN: "Check out: until when only I add a version", Handle: s.postCheckOut, In: checkOutBody{}, Out: dokumentView{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-in", ID: "checkIn", DE: "Einchecken: JSON ohne, Formular mit einer Version (file, metadata)", EN: "Check in: JSON without, a form with a version (file, metadata)", Handle: s.postCheckIn, Class: upload, InType: "multipart/form-data", In: checkInBody{}, Out: dokumentView{}, Key: keyOptional},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-out/return", ID: "returnCheckOut", DE: "Ausgechecktes zurückholen, mit Begründung (Leitung, Registratur)", EN: "Take a checked-out Dokument back, with a reason (head, registry)", Handle: explained(s.p.Akten.ReturnCheckOut, dokumentAnswer), In: reasonBody{}, Out: dokumentView{}, IfMatch: true},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/annotations", ID: "annotations", DE: "Anmerkungen und Textmarken, die ich lesen darf", EN: "Annotations and text marks that I may read", Handle: s.getAnnotations, Query: with("version", "removed"), Out: list[annotation.Annotation]{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/annotations", ID: "annotate", DE: "Anmerkung oder Textmarke neben das Original setzen", EN: "Put an annotation or a text mark beside the original", Handle: s.postAnnotation, In: annotationBody{}, Out: annotation.Annotation{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/annotations/{id}", ID: "annotation", DE: "Eine Anmerkung mit früheren Fassungen", EN: "One annotation with its earlier wordings", Handle: one(s.p.Annotations.ByID, annotationAnswer), Out: annotation.Annotation{}},
+		{Method: "PATCH", Path: v1 + "/annotations/{id}", ID: "changeAnnotation", DE: "Eigene Anmerkung ändern", EN: "Change an annotation of one's own", Handle: changed(s.changeAnnotation, annotationAnswer), In: annotationPatch{}, Out: annotation.Annotation{}, IfMatch: true},
+		{Method: "POST", Path: v1 + "/annotations/{id}/remove", ID: "removeAnnotation", DE: "Anmerkung entfernen; fremde mit Begründung (Leitung, Registratur)", EN: "Remove an annotation; of others with a reason (head, registry)", Handle: explained(s.p.Annotations.Remove, annotationAnswer), In: reasonBody{}, Out: annotation.Annotation{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/difference", ID: "difference", DE: "Unterschied zweier Versionen im Text", EN: "Difference between the texts of two versions", Handle: s.getDifference, Query: []string{"from", "to"}, Out: differenceText{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/history", ID: "history", DE: "Verlauf", EN: "History", Handle: one(s.p.Lists.History, historyAnswer), Out: list[historyView]{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/items", ID: "dokumentItems", DE: "Wo es liegt", EN: "Where it lies", Handle: s.getDokumentItems, Out: list[itemView]{}},
@@ -166,7 +172,7 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/search", ID: "search", DE: "Suchen", EN: "Search", Handle: s.getSearch, Off: s.p.Find == nil, Query: with("q", "document_type", "unit", "year", "aktenzeichen", "state", "akte_id", "vorgang_id", "sort", "exact"), Out: find.Page{}},
 		{Method: "GET", Path: v1 + "/suggest", ID: "suggest", DE: "Vorschläge beim Tippen", EN: "Suggestions", Handle: s.getSuggest, Off: s.p.Find == nil, Query: []string{"q", "n"}, Out: suggestView{}},
 		// Evidence, auditors, operators
-		{Method: "GET", Path: v1 + "/export", ID: "export", DE: "Nachweispaket (tar)", EN: "Evidence package (tar)", Handle: s.getExport, Class: download, Query: []string{"dokument", "vorgang", "akte", "seal", "format", "reason"}, OutType: "application/x-tar"},
+		{Method: "GET", Path: v1 + "/export", ID: "export", DE: "Nachweispaket (tar)", EN: "Evidence package (tar)", Handle: s.getExport, Class: download, Query: []string{"dokument", "vorgang", "akte", "seal", "annotations", "format", "reason"}, OutType: "application/x-tar"},
 		{Method: "GET", Path: v1 + "/seals", ID: "seals", DE: "Siegel", EN: "Seals", Handle: s.getSeals, Query: with("count"), Out: list[sealView]{}},
 		{Method: "POST", Path: v1 + "/seals", ID: "sealNow", DE: "Jetzt versiegeln", EN: "Seal now", Handle: s.postSeal, Class: download, Out: sealReportView{}},
 		{Method: "GET", Path: v1 + "/seals/status", ID: "sealStatus", DE: "Worauf die Nachweise beruhen", EN: "What the evidence rests on", Handle: s.getSealStatus, Out: sealStatusView{}},

@@ -16,6 +16,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/annotation"
 	"evb/internal/audit"
 	"evb/internal/blob"
 	"evb/internal/circulation"
@@ -50,6 +51,7 @@ type Parts struct {
 	Postkoerbe   *postkorb.Service
 	Circulations *circulation.Service
 	Deputies     *substitution.Service
+	Annotations  *annotation.Service
 	Leaver       *leaver.Service
 	Rules        *rules.Service
 	Routing      *routing.Service
