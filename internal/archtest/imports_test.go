@@ -19,7 +19,8 @@ signature/digest
 signature/hashtree    signature/digest
 signature/cms         signature/digest
 signature/tsp         signature/cms signature/digest
-signature/ers         signature/cms signature/digest signature/hashtree signature/tsp
+signature/xmldoc
+signature/ers         signature/cms signature/digest signature/hashtree signature/tsp signature/xmldoc
 signature/evidence    signature/cms signature/digest signature/ers signature/hashtree signature/tsp signature/newfile
 signature/tsa         signature/cms signature/digest signature/tsp signature/newfile
 storage
