@@ -18,7 +18,7 @@ import (
 func newErsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ers",
-		Short: "Beweissätze nach RFC 4998 / evidence records",
+		Short: "Beweissätze nach RFC 4998 und RFC 6283 / evidence records",
 		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newErsVerifyCommand())
@@ -42,8 +42,9 @@ func newErsVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify --record ER (--data FILE... | --digest ALG:HEX...)",
 		Short: "prüft einen Beweissatz gegen Daten / verifies an evidence record against data",
-		Long: `Prüft einen Beweissatz (RFC 4998, DER oder base64) gegen Dateien oder Hashwerte.
-Verifies an evidence record (RFC 4998, DER or base64) against files or digests.
+		Long: `Prüft einen Beweissatz (RFC 4998 in DER oder base64, RFC 6283 in XML) gegen Dateien
+oder Hashwerte. Verifies an evidence record (RFC 4998 in DER or base64, RFC 6283 in
+XML) against files or digests.
 
 Mehrere Hashwerte desselben Objekts werden mit + verbunden, weil jede
 Hashbaum-Erneuerung einen weiteren Algorithmus braucht:

@@ -1,5 +1,7 @@
 // Package ers reads, writes, renews and verifies evidence records in the ASN.1
-// form of RFC 4998.
+// form of RFC 4998, and reads and verifies those in the XML form of RFC 6283
+// ([ParseXML]). Both are verified by the same steps; they differ in what they
+// hash, which is what the unexported interface syntax is about.
 //
 // An [EvidenceRecord] is a sequence of chains; a chain is a sequence of archive
 // time-stamps over one hash algorithm; an archive time-stamp is a reduced hash

@@ -41,6 +41,10 @@ type token struct {
 	trust map[int64]trustAnswer // by the time of the next token, Unix seconds
 }
 
+// errTokenType: a time-stamp of another kind than RFC 3161 (RFC 6283 section
+// 3.1.2 allows it).
+var errTokenType = errors.New("not a token of RFC 3161")
+
 // outcome is the result of a question with its sentence.
 type outcome struct {
 	result Outcome

@@ -3,6 +3,7 @@ package ers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,11 +25,19 @@ type Object struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// Verify checks one record, DER or base64, against objects. It never fails: what
+// Verify checks one record, RFC 4998 in DER or base64 or RFC 6283 in XML, against
+// objects. It never fails: what
 // cannot be read is integrity invalid with the check format. With no objects
 // covers-data is undecided. Reading of objects stops when ctx ends, which leaves
 // the result indeterminate. Safe for concurrent use.
 func (v *Verifier) Verify(ctx context.Context, record []byte, objects []Object) *Result {
+	if IsXML(record) {
+		r, err := ParseXML(record)
+		if err != nil {
+			return Unreadable(v.opts, err)
+		}
+		return v.VerifyXML(ctx, r, objects)
+	}
 	er, err := Parse(record)
 	if err != nil {
 		return Unreadable(v.opts, err)
@@ -36,15 +45,29 @@ func (v *Verifier) Verify(ctx context.Context, record []byte, objects []Object) 
 	return v.VerifyRecord(ctx, er, objects)
 }
 
+// VerifyXML is Verify for a parsed record in XML. Objects that are XML are looked
+// for by their canonical form in the method of the chain (RFC 6283 section 4.1.2)
+// and by their bytes as they are. Certificates and revocation data of the
+// CryptographicInformationList help like those of the options.
+func (v *Verifier) VerifyXML(ctx context.Context, x *XMLRecord, objects []Object) *Result {
+	s := xmlSyntax{x}
+	if opts := s.options(v.opts); len(opts.Certificates) > len(v.opts.Certificates) || len(opts.CRLs) > len(v.opts.CRLs) || len(opts.OCSPs) > len(v.opts.OCSPs) {
+		v = NewVerifier(opts)
+	}
+	return v.verify(ctx, s, objects)
+}
+
 // VerifyRecord is Verify for a parsed record.
 func (v *Verifier) VerifyRecord(ctx context.Context, er *EvidenceRecord, objects []Object) *Result {
-	r := &run{v: v, er: er, common: Valid, result: NewResult(v.opts)}
-	r.add(0, 0, "", NewCheck(CheckFormat, "RFC 4998 3", Pass, Text{
-		DE: "Der Beweissatz ist lesbares DER.", EN: "the evidence record is readable DER",
-	}))
+	return v.verify(ctx, asn1Syntax{er}, objects)
+}
+
+func (v *Verifier) verify(ctx context.Context, s syntax, objects []Object) *Result {
+	r := &run{v: v, syntax: s, common: Valid, result: NewResult(v.opts)}
+	r.add(0, 0, "", s.format())
 	r.loadTokens()
 	r.loadObjects(ctx, objects)
-	for c := range er.Chains {
+	for c := range r.stamps {
 		r.chain(c)
 	}
 	for _, o := range r.objects {
@@ -74,7 +97,7 @@ func cmpString[S ~string](a, b S) int {
 // run is the state of one verification.
 type run struct {
 	v       *Verifier
-	er      *EvidenceRecord
+	syntax  syntax
 	result  *Result
 	common  Verdict // of all checks that are not about one object
 	objects []*object
@@ -86,6 +109,7 @@ type run struct {
 type object struct {
 	name      string
 	digests   map[digest.Algorithm]digest.Digest
+	canonical []canonicalForm // of XML, for records in XML
 	integrity Verdict
 	missed    bool // not covered by the first chain
 	// unreadable: said once, so the chains stay silent about it.
@@ -120,6 +144,7 @@ func decidesIntegrity(name string) bool {
 
 // add records a check and draws its consequences. c and t count from 1.
 func (r *run) add(c, t int, object string, check Check) {
+	check.Clause = r.syntax.clause(check.Clause)
 	check.Chain, check.Timestamp, check.Object = c, t, object
 	if decidesIntegrity(check.Name) && check.Result != Pass {
 		v := Indeterminate
@@ -164,10 +189,15 @@ func (r *run) undecided(c, t int, object, name, clause string, text Text, args .
 // loadTokens parses every token and settles the algorithm of every archive
 // time-stamp.
 func (r *run) loadTokens() {
-	for _, chain := range r.er.Chains {
-		stamps := make([]stamp, len(chain.Timestamps))
-		for j, ts := range chain.Timestamps {
-			s := stamp{ArchiveTimestamp: ts, token: r.v.token(ts.Token)}
+	for _, chain := range r.syntax.stamps() {
+		stamps := make([]stamp, len(chain))
+		for j, ts := range chain {
+			s := stamp{ArchiveTimestamp: ts}
+			if ts.Token == nil {
+				s.token = &token{err: errTokenType}
+			} else {
+				s.token = r.v.token(ts.Token)
+			}
 			switch {
 			case ts.Digest != nil:
 				s.alg = ts.Digest.Algorithm
@@ -200,7 +230,7 @@ func (r *run) loadObjects(ctx context.Context, objects []Object) {
 		if in.Open == nil || len(algs) == 0 {
 			continue
 		}
-		sums, err := readDigests(ctx, in.Open, algs)
+		sums, err := r.readObject(ctx, o, in.Open, algs)
 		if err != nil {
 			clear(o.digests)
 			o.unreadable = true
@@ -218,19 +248,6 @@ func (r *run) loadObjects(ctx context.Context, objects []Object) {
 			DE: "Es wurden keine Objekte angegeben.", EN: "no objects were given",
 		})
 	}
-}
-
-func readDigests(ctx context.Context, open func() (io.ReadCloser, error), algs []digest.Algorithm) ([]digest.Digest, error) {
-	f, err := open()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	m := digest.NewMulti(algs...)
-	if _, err := io.Copy(m, contextReader{ctx, f}); err != nil {
-		return nil, err
-	}
-	return m.Sums(), nil
 }
 
 // contextReader stops a long copy when the context ends.
@@ -266,7 +283,13 @@ func (r *run) chain(i int) {
 	for j := range chain {
 		s := &chain[j]
 		c, t := i+1, j+1
-		if s.token.err != nil {
+		switch {
+		case errors.Is(s.token.err, errTokenType):
+			r.undecided(c, t, "", CheckSignature, "RFC 4998 4.1", Text{
+				DE: "Kette %d, Zeitstempel %d: Das Token ist keines nach RFC 3161 und kann nicht geprüft werden.",
+				EN: "chain %d, time-stamp %d: the token is not of RFC 3161 and cannot be checked",
+			}, c, t)
+		case s.token.err != nil:
 			r.fail(c, t, "", CheckSignature, "RFC 3161 2.4.2", Text{
 				DE: "Kette %d, Zeitstempel %d: Das Token ist nicht lesbar: %v",
 				EN: "chain %d, time-stamp %d: the token is unreadable: %v",
@@ -278,7 +301,7 @@ func (r *run) chain(i int) {
 			case j > 0:
 				r.renewed(c, t, s, &chain[j-1])
 			case i == 0:
-				r.covers(c, t, s, nil)
+				r.covers(c, t, s, nil, nil)
 			default:
 				r.rehashed(c, t, s)
 			}
@@ -328,7 +351,7 @@ func (r *run) algorithm(c, t int, s, first *stamp) {
 		}, c, t, id)
 		return
 	}
-	if !declares(r.er.Algorithms, id) {
+	if !r.syntax.declared(id) {
 		r.fail(c, t, "", CheckFormat, "RFC 4998 3.1", Text{
 			DE: "Kette %d, Zeitstempel %d: Der Algorithmus %s fehlt in digestAlgorithms.",
 			EN: "chain %d, time-stamp %d: algorithm %s is missing in digestAlgorithms",
@@ -382,13 +405,18 @@ var plainReading = []reading{{value: func(d []byte) []byte { return d }}}
 
 // covers checks that the first list holds every object and, for a group, nothing
 // else (RFC 4998 section 4.3 steps 1 and 2). readings is nil for the first chain.
-func (r *run) covers(c, t int, s *stamp, readings []reading) {
+//
+// beside is a value that the list holds beside the objects, nil for none.
+func (r *run) covers(c, t int, s *stamp, readings []reading, beside []byte) {
 	name, clause := CheckRehash, "RFC 4998 5.3"
 	if readings == nil {
 		name, clause, readings = CheckCovers, "RFC 4998 4.3", plainReading
 	}
 	first := s.firstList()
-	var matched []([]byte)
+	var matched [][]byte
+	if beside != nil {
+		matched = append(matched, beside)
+	}
 	complete := true
 	for _, o := range r.objects {
 		d, ok := o.digests[s.alg]
@@ -402,7 +430,7 @@ func (r *run) covers(c, t int, s *stamp, readings []reading) {
 			}
 			continue
 		}
-		value, how := match(first, d.Value, readings)
+		value, how := o.match(r.chainMethod(c), first, d, readings)
 		switch {
 		case how == nil:
 			complete = false
@@ -431,22 +459,12 @@ func (r *run) covers(c, t int, s *stamp, readings []reading) {
 	if r.v.opts.Group && len(r.objects) > 0 && complete {
 		r.groupExact(c, t, s, first, matched, name, clause)
 	}
-	if s.Tree == nil && len(r.objects) > 1 && complete && distinct(matched) > 1 {
+	if s.Tree == nil && len(matched) > 1 && complete && distinct(matched) > 1 {
 		r.fail(c, t, "", name, clause, Text{
 			DE: "Kette %d, Zeitstempel %d: Ohne Hashbaum kann nur ein Objekt abgedeckt sein.",
 			EN: "chain %d, time-stamp %d: without a hash tree only one object can be covered",
 		}, c, t)
 	}
-}
-
-func match(first hashtree.List, d []byte, readings []reading) ([]byte, *reading) {
-	for i := range readings {
-		v := readings[i].value(d)
-		if v != nil && contains(first, v) {
-			return v, &readings[i]
-		}
-	}
-	return nil, nil
 }
 
 // missed reports an object that the first list does not hold. An object that the

@@ -11,23 +11,29 @@ import (
 )
 
 // renewed checks the first list of a time-stamp renewal: it must hold the hash of
-// the timeStamp field before it (RFC 4998 section 5.2). The bytes are hashed as
-// they were found; if that does not fit, their DER re-encoding is tried, because
-// some products never keep what the authority sent.
+// the time-stamp before it (RFC 4998 section 5.2, RFC 6283 section 4.2.1).
 func (r *run) renewed(c, t int, s, before *stamp) {
 	first := s.firstList()
-	if contains(first, TimestampLeaf(s.alg, before.Token)) {
-		r.pass(c, t, "", CheckChain, "RFC 4998 5.2", Text{
-			DE: "Kette %d, Zeitstempel %d: deckt den Zeitstempel davor ab.",
-			EN: "chain %d, time-stamp %d: covers the time-stamp before it",
-		}, c, t)
+	values, err := r.syntax.predecessor(s.alg, before, c-1, t-2)
+	if err != nil {
+		r.cannot(c, t, CheckChain, "RFC 4998 5.2", err)
 		return
 	}
-	if der := before.token.reencoded(); der != nil && contains(first, TimestampLeaf(s.alg, der)) {
-		r.pass(c, t, "", CheckChain, "RFC 4998 5.2", Text{
-			DE: "Kette %d, Zeitstempel %d: deckt den Zeitstempel davor ab, aber nur nach dessen Neukodierung in DER.",
-			EN: "chain %d, time-stamp %d: covers the time-stamp before it, but only after its re-encoding in DER",
-		}, c, t)
+	for _, a := range values {
+		switch {
+		case !contains(first, a.value):
+			continue
+		case a.note.DE != "":
+			r.pass(c, t, "", CheckChain, "RFC 4998 5.2", Text{
+				DE: "Kette %d, Zeitstempel %d: deckt den Zeitstempel davor ab, " + a.note.DE + ".",
+				EN: "chain %d, time-stamp %d: covers the time-stamp before it, " + a.note.EN,
+			}, c, t)
+		default:
+			r.pass(c, t, "", CheckChain, "RFC 4998 5.2", Text{
+				DE: "Kette %d, Zeitstempel %d: deckt den Zeitstempel davor ab.",
+				EN: "chain %d, time-stamp %d: covers the time-stamp before it",
+			}, c, t)
+		}
 		return
 	}
 	r.fail(c, t, "", CheckChain, "RFC 4998 5.2", Text{
@@ -36,38 +42,48 @@ func (r *run) renewed(c, t int, s, before *stamp) {
 	}, c, t, position(c, t-1))
 }
 
-// rehashed checks the first list of a hash-tree renewal: it must hold
-// H'(H'(d) || H'(ATSC)) for each object (RFC 4998 section 5.3).
+// cannot says that a value could not be computed.
+func (r *run) cannot(c, t int, name, clause string, err error) {
+	r.undecided(c, t, "", name, clause, Text{
+		DE: "Kette %d, Zeitstempel %d: Die kanonische Form kann nicht gebildet werden: %v",
+		EN: "chain %d, time-stamp %d: the canonical form cannot be computed: %v",
+	}, c, t, err)
+}
+
+// rehashed checks the first list of a hash-tree renewal (RFC 4998 section 5.3,
+// RFC 6283 section 4.2.2).
 func (r *run) rehashed(c, t int, s *stamp) {
-	h := s.alg.New()
-	sum := func(parts ...[]byte) []byte {
-		h.Reset()
-		for _, p := range parts {
-			h.Write(p)
+	want, err := r.syntax.rehash(r, s.alg, c-1)
+	if err != nil {
+		r.cannot(c, t, CheckRehash, "RFC 4998 5.3", err)
+		return
+	}
+	if want.sequence == nil {
+		r.covers(c, t, s, want.readings, nil)
+		return
+	}
+	for _, a := range want.sequence {
+		if !contains(s.firstList(), a.value) {
+			continue
 		}
-		return h.Sum(nil)
-	}
-	asFound := sum(r.er.sequence(c - 1))
-	readings := []reading{{value: func(d []byte) []byte { return sum(d, asFound) }}}
-	if der := r.reencodedSequence(c - 1); der != nil {
-		again := sum(der)
-		readings = append(readings, reading{
-			value: func(d []byte) []byte { return sum(d, again) },
-			note:  Text{DE: "aber nur nach Neukodierung der Zeitstempel in DER", EN: "but only after re-encoding the time-stamps in DER"},
-		})
-	}
-	readings = append(readings, reading{
-		value: func(d []byte) []byte {
-			a, b := d, asFound
-			if bytes.Compare(a, b) > 0 {
-				a, b = b, a
+		text := Text{
+			DE: "Kette %d, Zeitstempel %d: deckt die Ketten davor ab.", EN: "chain %d, time-stamp %d: covers the chains before it",
+		}
+		if a.note.DE != "" {
+			text = Text{
+				DE: "Kette %d, Zeitstempel %d: deckt die Ketten davor ab, " + a.note.DE + ".",
+				EN: "chain %d, time-stamp %d: covers the chains before it, " + a.note.EN,
 			}
-			return sum(a, b)
-		},
-		note:    Text{DE: "nur mit sortierten Hashwerten von Objekt und Kettenfolge", EN: "only with the hashes of object and sequence sorted"},
-		refused: !r.v.opts.AcceptSorted,
-	})
-	r.covers(c, t, s, readings)
+		}
+		r.pass(c, t, "", CheckRehash, "RFC 4998 5.3", text, c, t)
+		r.covers(c, t, s, plainReading, a.value)
+		return
+	}
+	r.fail(c, t, "", CheckRehash, "RFC 4998 5.3", Text{
+		DE: "Kette %d, Zeitstempel %d: Der Hashwert der Ketten davor steht nicht in der ersten Liste.",
+		EN: "chain %d, time-stamp %d: the hash of the chains before it is not in the first list",
+	}, c, t)
+	r.covers(c, t, s, plainReading, nil)
 }
 
 // reencodedSequence is the DER of the first n chains with all tokens re-encoded,
@@ -113,16 +129,8 @@ func (r *run) tree(c, t int, s *stamp) {
 		return
 	}
 	h := s.alg.New()
-	for _, w := range []struct {
-		again, set bool
-		note       Text
-	}{
-		{false, false, Text{}},
-		{true, false, Text{", eine Liste mit einem Wert wird noch einmal gehasht", ", a list of one value is hashed again"}},
-		{false, true, Text{", gleiche Werte einer Liste zählen einmal", ", equal values of a list count once"}},
-		{true, true, Text{", gleiche Werte zählen einmal und einzelne werden noch einmal gehasht", ", equal values count once and single ones are hashed again"}},
-	} {
-		if !bytes.Equal(root(h, s.Tree, w.again, w.set), s.token.imprint.Value) {
+	for _, w := range r.syntax.rootReadings() {
+		if !bytes.Equal(w.root(h, s.Tree), s.token.imprint.Value) {
 			continue
 		}
 		r.pass(c, t, "", CheckTree, "RFC 4998 4.3", Text{
@@ -137,9 +145,8 @@ func (r *run) tree(c, t int, s *stamp) {
 	}, c, t)
 }
 
-// root computes the root of a reduced hash tree. again: a list of one value is
-// hashed once more. set: equal values of a list count once.
-func root(h hash.Hash, lists []hashtree.List, again, set bool) []byte {
+// root computes the root of a reduced hash tree in this reading.
+func (w rootReading) root(h hash.Hash, lists []hashtree.List) []byte {
 	var at []byte
 	var buf [4][]byte
 	for _, l := range lists {
@@ -148,10 +155,10 @@ func root(h hash.Hash, lists []hashtree.List, again, set bool) []byte {
 			v = append(v, at)
 		}
 		slices.SortFunc(v, bytes.Compare)
-		if set {
+		if w.set {
 			v = slices.CompactFunc(v, bytes.Equal)
 		}
-		if len(v) == 1 && !again {
+		if len(v) == 1 && !w.again {
 			at = v[0]
 			continue
 		}

@@ -63,7 +63,7 @@ func (c C14N) Document(w io.Writer, d *Document) error {
 			out.WriteByte('\n')
 		}
 	}
-	if err := out.tree(d.Root, nil); err != nil {
+	if err := out.tree(d.Root); err != nil {
 		return err
 	}
 	for _, n := range d.After {
@@ -77,11 +77,10 @@ func (c C14N) Document(w io.Writer, d *Document) error {
 }
 
 // Element writes the canonical form of an element in its place, with everything
-// below it except the nodes for which omit is true; omit may be nil. It returns
-// ErrBase, or the error of w.
-func (c C14N) Element(w io.Writer, e *Element, omit func(Node) bool) error {
+// below it. It returns ErrBase, or the error of w.
+func (c C14N) Element(w io.Writer, e *Element) error {
 	out := c.writer(w)
-	if err := out.tree(e, omit); err != nil {
+	if err := out.tree(e); err != nil {
 		return err
 	}
 	return out.Flush()
@@ -131,7 +130,7 @@ type frame struct {
 	rendered int // length before the element
 }
 
-func (out *canonical) tree(apex *Element, omit func(Node) bool) error {
+func (out *canonical) tree(apex *Element) error {
 	if err := out.open(apex, true); err != nil {
 		return err
 	}
@@ -148,9 +147,6 @@ func (out *canonical) tree(apex *Element, omit func(Node) bool) error {
 		}
 		n := f.e.Children[f.next]
 		f.next++
-		if omit != nil && omit(n) {
-			continue
-		}
 		switch n := n.(type) {
 		case Text:
 			textEscapes.WriteString(out, string(n))

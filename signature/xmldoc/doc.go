@@ -10,8 +10,7 @@
 //
 // Canonical forms ([C14N]): Canonical XML 1.0 and 1.1, Exclusive XML
 // Canonicalization 1.0 with its InclusiveNamespaces PrefixList, each with or
-// without comments, of a document or of one element in its place, where elements
-// can be left out (enveloped signatures, earlier states of a sequence).
+// without comments, of a document or of one element in its place.
 //
 // Input is foreign: [Limits] bound size, depth and number of nodes, and no input
 // makes the package panic. A parsed document is not changed by anything here and
