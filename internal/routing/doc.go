@@ -11,7 +11,12 @@
 //  7. nobody's.
 //
 // A number leads to the Postkorb of its unit, also when there is no Akte of it
-// yet. Malformed numbers, and numbers of different units in equal standing, are
+// yet. One with signs that recognition took for others (akte.FindMisread) counts
+// as the number it can mean when there is an Akte of exactly one of its readings,
+// and as one that stands in the letter in full elsewhere; else its beginning counts
+// where words name the same unit. A well-formed number is never changed, nor one
+// with a digit too few or too many. Receivers are also known by the names of the
+// units. Malformed numbers, and numbers of different units in equal standing, are
 // for people, whatever rules say; so is contradictory or weak evidence: a letter
 // in clearing costs a minute, a letter in a wrong Postkorb a week.
 //

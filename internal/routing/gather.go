@@ -13,16 +13,12 @@ import (
 
 	"evb/internal/akte"
 	"evb/internal/rules"
+	"evb/internal/words"
 )
 
 // textFacts is what this package reads of the facts that extraction keeps with
 // the text.
 type textFacts struct {
-	Pages []struct {
-		Offset int  `json:"offset"`
-		Length int  `json:"length"`
-		OCR    bool `json:"ocr"`
-	} `json:"pages"`
 	Letter struct {
 		Page       int      `json:"page"`
 		Sender     []string `json:"sender"`
@@ -34,16 +30,6 @@ type textFacts struct {
 			Offset int    `json:"offset"`
 		} `json:"references"`
 	} `json:"letter"`
-}
-
-// recognisedAt says whether a byte of the text was recognised.
-func (f textFacts) recognisedAt(offset int) bool {
-	for _, p := range f.Pages {
-		if p.Offset <= offset && offset < p.Offset+p.Length {
-			return p.OCR
-		}
-	}
-	return false
 }
 
 // standing of what stands at an offset: in the subject of the letter, or behind
@@ -63,18 +49,46 @@ func (f textFacts) standing(written string, offset int) Standing {
 	return InBody
 }
 
-// numbersOf finds numbers of the house in a text: well-formed ones as they were
-// found, and those that begin like one. Foreign are labelled words of the
-// house's shape that begin like none.
-func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (found []akte.Found, broken []BrokenNumber, foreign []string) {
-	found = akte.FindNumbers(text, patterns)
-	covered := func(from, to int) bool {
-		for _, f := range found {
-			if from < f.Offset+len(f.Written) && f.Offset < to {
-				return true
-			}
-		}
-		return false
+// writtenNumbers are the numbers of the house in a text.
+type writtenNumbers struct {
+	sound   []akte.Found
+	misread []misread
+	broken  []BrokenNumber // and cannot be read as one
+	foreign []foreign
+}
+
+// misread is a number with wrong signs: what it may be, and what it is as long as
+// the register knows none of it.
+type misread struct {
+	akte.Misread
+	BrokenNumber
+}
+
+// foreign is a labelled word of the house's shape that begins like no number of a
+// unit.
+type foreign struct {
+	written  string
+	from, to int
+}
+
+func overlap(from, to, otherFrom, otherTo int) bool { return from < otherTo && otherFrom < to }
+
+func (m misread) over(from, to int) bool {
+	return overlap(from, to, m.Offset, m.Offset+len(m.Misread.Written))
+}
+
+// numbersOf finds numbers of the house in a text: well-formed ones, those with
+// signs misread, those that begin like one, and foreign ones.
+func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (n writtenNumbers) {
+	n.sound = akte.FindNumbers(text, patterns)
+	known := func(from, to int) bool {
+		return slices.ContainsFunc(n.sound, func(f akte.Found) bool { return overlap(from, to, f.Offset, f.Offset+len(f.Written)) })
+	}
+	for _, m := range akte.FindMisread(text[:min(len(text), maxRuleText)], patterns, n.sound) {
+		n.misread = append(n.misread, misread{m, BrokenNumber{
+			Written: m.Written, Unit: m.Pattern.UnitID, UnitCode: m.Pattern.UnitCode, Standing: facts.standing(m.Written, m.Offset),
+			OCR: true, Uncertain: m.Prefix == akte.Other,
+		}})
 	}
 	bare := skeleton(text)
 	for _, p := range patterns {
@@ -83,29 +97,29 @@ func numbersOf(text string, facts textFacts, patterns []akte.Pattern) (found []a
 		}
 		for _, m := range brokenPattern(p.Prefix).FindAllStringSubmatchIndex(text, 50) {
 			from, to := m[2], m[3]
-			if covered(from, to) || !insideLine(text, from) {
+			if known(from, to) || !insideLine(text, from) || slices.ContainsFunc(n.misread, func(m misread) bool { return m.over(from, to) }) {
 				continue
 			}
 			w := strings.TrimRight(text[from:to], " .,;:-/")
-			broken = append(broken, BrokenNumber{
-				Written: w, Unit: p.UnitID, UnitCode: p.UnitCode, Standing: facts.standing(w, from),
-				OCR: facts.recognisedAt(from) && !wrongOnPaper(w, p),
-			})
+			n.broken = append(n.broken, BrokenNumber{Written: w, Unit: p.UnitID, UnitCode: p.UnitCode, Standing: facts.standing(w, from), OCR: !wrongOnPaper(w, p)})
 		}
 	}
 	for _, r := range facts.Letter.References {
-		if r.Label != "yours" && r.Label != "file" && r.Label != "account" || !houseShape.MatchString(r.Value) || covered(r.Offset, r.Offset+len(r.Value)) {
+		end := r.Offset + len(r.Value)
+		if r.Label != "yours" && r.Label != "file" && r.Label != "account" || !houseShape.MatchString(r.Value) || known(r.Offset, end) {
 			continue
 		}
-		known := false
-		for _, b := range broken {
-			known = known || strings.Contains(akte.Normal(b.Written), akte.Normal(r.Value)) || strings.Contains(akte.Normal(r.Value), akte.Normal(b.Written))
-		}
-		if !known {
-			foreign = append(foreign, r.Value)
+		if !slices.ContainsFunc(n.broken, func(b BrokenNumber) bool { return sameStart(b.Written, r.Value) }) {
+			n.foreign = append(n.foreign, foreign{r.Value, r.Offset, end})
 		}
 	}
-	return found, broken, foreign
+	return n
+}
+
+// sameStart says that one of the two is the begin or a part of the other.
+func sameStart(a, b string) bool {
+	a, b = akte.Normal(a), akte.Normal(b)
+	return strings.Contains(a, b) || strings.Contains(b, a)
 }
 
 // wrongOnPaper says that each sign of a number is one of its own, only that there
@@ -219,7 +233,47 @@ func wordsOf(text string, facts textFacts, given ...string) Words {
 	for _, g := range given {
 		w[Type] = append(w[Type], Fold(g)...)
 	}
+	if len(w[Receiver]) == 0 || len(w[Title]) == 0 {
+		above, title := head(text)
+		if len(w[Receiver]) == 0 {
+			w[Receiver] = above
+		}
+		if len(w[Title]) == 0 {
+			w[Title] = title
+		}
+	}
 	return w
+}
+
+// headLines is where the salutation is looked for.
+const headLines = 40
+
+var greeting = words.Parse("geehrte")
+
+// head reads a letter whose head was spoilt so that its parts were not found: the
+// words above the salutation, and those of the two lines right above it, which
+// mostly are the subject. Without a salutation there are none.
+func head(text string) (above, title []string) {
+	var lines [][]string
+	for line := range strings.Lines(text) {
+		folded := Fold(line[:min(len(line), 400)])
+		if greeting.In(folded) {
+			for _, l := range lines[max(0, len(lines)-2):] {
+				title = append(title, l...)
+			}
+			for _, l := range lines {
+				above = append(above, l...)
+			}
+			return above, title
+		}
+		if len(folded) > 0 {
+			lines = append(lines, folded)
+		}
+		if len(lines) == headLines {
+			break
+		}
+	}
+	return nil, nil
 }
 
 func parseFacts(raw json.RawMessage) (textFacts, error) {
@@ -238,16 +292,22 @@ type gathered struct {
 	given    string
 	barcodes []string
 	numbers  []writtenNumber
+	misread  []misread
+	foreign  []foreign
 	doc      rules.Document
 }
 
 type writtenNumber struct {
-	written  string
-	standing Standing
+	written      string
+	aktenzeichen string // of the Akte
+	standing     Standing
 }
 
-// maxNumbers bounds the questions to the register for one Dokument.
-const maxNumbers = 200
+// Bounds of the questions to the register for one Dokument.
+const (
+	maxNumbers = 200
+	maxMisread = 20 // of each there are akte.MaxReadings
+)
 
 // maxRuleText bounds the text that rules look at, in bytes: a hundred pages.
 const maxRuleText = 256 << 10
@@ -268,10 +328,10 @@ func gather(in input, text string, patterns []akte.Pattern) (gathered, error) {
 		return g, fmt.Errorf("facts of text: %w", err)
 	}
 	g.given, g.barcodes = d.Given, barcodes(d.Data)
-	var found []akte.Found
-	found, g.known.Broken, g.known.Foreign = numbersOf(text, facts, patterns)
+	n := numbersOf(text, facts, patterns)
+	g.known.Broken, g.misread, g.foreign = n.broken, n.misread[:min(len(n.misread), maxMisread)], n.foreign
 	place := map[string]int{}
-	for _, x := range found {
+	for _, x := range n.sound {
 		standing := facts.standing(x.Written, x.Offset)
 		written := x.Aktenzeichen
 		if x.Vorgang != "" {
@@ -279,7 +339,7 @@ func gather(in input, text string, patterns []akte.Pattern) (gathered, error) {
 		}
 		if i, twice := place[x.Aktenzeichen]; twice {
 			if standing > g.numbers[i].standing {
-				g.numbers[i] = writtenNumber{written, standing}
+				g.numbers[i] = writtenNumber{written, x.Aktenzeichen, standing}
 			}
 			continue
 		}
@@ -287,7 +347,7 @@ func gather(in input, text string, patterns []akte.Pattern) (gathered, error) {
 			continue
 		}
 		place[x.Aktenzeichen] = len(g.numbers)
-		g.numbers = append(g.numbers, writtenNumber{written, standing})
+		g.numbers = append(g.numbers, writtenNumber{written, x.Aktenzeichen, standing})
 	}
 	g.known.Words = wordsOf(text, facts, given(d)...)
 	g.doc = documentOf(d, facts, text, g.barcodes)
@@ -302,6 +362,9 @@ func (g gathered) written() []string {
 	}
 	for _, n := range g.numbers {
 		out = append(out, n.written)
+	}
+	for _, m := range g.misread {
+		out = append(out, m.Readings...)
 	}
 	return out
 }
@@ -321,7 +384,46 @@ func (g gathered) facts(numbers map[string]akte.Number) Facts {
 	for _, n := range g.numbers {
 		f.Numbers = append(f.Numbers, TextNumber{Number: numbers[n.written], Standing: n.standing})
 	}
+	f.Broken = slices.Clone(f.Broken)
+	for _, m := range g.misread {
+		g.read(&f, m, numbers)
+	}
+	for _, x := range g.foreign {
+		if !slices.ContainsFunc(g.misread, func(m misread) bool { return m.over(x.from, x.to) && (!m.Uncertain || len(m.akten(numbers)) == 1) }) {
+			f.Foreign = append(f.Foreign, x.written)
+		}
+	}
 	return f
+}
+
+// read takes a misread number for what it may be: one that stands in the letter
+// in full, else the only Akte there is of its readings.
+func (g gathered) read(f *Facts, m misread, numbers map[string]akte.Number) {
+	for i, n := range g.numbers {
+		if slices.Contains(m.Readings, n.aktenzeichen) {
+			f.Numbers[i].Standing = max(f.Numbers[i].Standing, m.Standing)
+			return
+		}
+	}
+	akten := m.akten(numbers)
+	switch {
+	case len(akten) == 1 && !m.Uncertain:
+		f.Numbers = append(f.Numbers, TextNumber{Number: akten[0], Standing: m.Standing, Misread: m.Misread.Written})
+		return
+	case len(akten) == 1:
+		m.Number = &akten[0]
+	}
+	f.Broken = append(f.Broken, m.BrokenNumber)
+}
+
+// akten are those that there are of the readings.
+func (m misread) akten(numbers map[string]akte.Number) (out []akte.Number) {
+	for _, r := range m.Readings {
+		if n := numbers[r]; n.State == akte.Known && !slices.ContainsFunc(out, func(o akte.Number) bool { return o.AkteID == n.AkteID }) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // units are those that numbers lead to, each once.

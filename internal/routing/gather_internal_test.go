@@ -16,6 +16,15 @@ var testPatterns = []akte.Pattern{
 	{Prefix: "64-WG-", Digits: 6, UnitID: uuid.UUID{15: 64}, UnitCode: "FB64"},
 }
 
+// unsound are the numbers that are none as they stand.
+func (n writtenNumbers) unsound() []BrokenNumber {
+	out := n.broken
+	for _, m := range n.misread {
+		out = append(out, m.BrokenNumber)
+	}
+	return out
+}
+
 func TestNumbersAndWhatBeginsLikeOne(t *testing.T) {
 	cases := []struct {
 		text    string
@@ -35,13 +44,16 @@ func TestNumbersAndWhatBeginsLikeOne(t *testing.T) {
 		{"bis 64 WG 12 und 30 ifg 1", "", "", ""},
 	}
 	for _, c := range cases {
-		found, broken, foreign := numbersOf(c.text, textFacts{}, testPatterns)
-		var f, b []string
-		for _, x := range found {
+		n := numbersOf(c.text, textFacts{}, testPatterns)
+		var f, b, foreign []string
+		for _, x := range n.sound {
 			f = append(f, x.Aktenzeichen)
 		}
-		for _, x := range broken {
+		for _, x := range n.unsound() {
 			b = append(b, x.UnitCode)
+		}
+		for _, x := range n.foreign {
+			foreign = append(foreign, x.written)
 		}
 		b = slices.Compact(b)
 		if got := strings.Join(f, " "); got != c.found && c.text != "Zeichen: 30-IFG-694200/24A." {
@@ -59,9 +71,9 @@ func TestNumbersAndWhatBeginsLikeOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := "Ihr: 99-XY-123456/24, 61/5-BA-338202/24"
-	found, _, foreign := numbersOf(text, facts, testPatterns)
-	if len(foreign) != 1 || len(found) != 1 || facts.standing(found[0].Written, found[0].Offset) != InBody {
-		t.Errorf("foreign %v, found %+v", foreign, found)
+	n := numbersOf(text, facts, testPatterns)
+	if len(n.foreign) != 1 || len(n.sound) != 1 || facts.standing(n.sound[0].Written, n.sound[0].Offset) != InBody {
+		t.Errorf("%+v", n)
 	}
 }
 
@@ -74,13 +86,7 @@ func TestAWellReadNumberWithADigitTooFewIsWrongOnPaper(t *testing.T) {
 		"Aktenzeichen 61/5-BA-33B20/24":   true,
 		"Ihr Zeichen: 30-lFG-69420/24":    true,
 	} {
-		facts := textFacts{}
-		facts.Pages = append(facts.Pages, struct {
-			Offset int  `json:"offset"`
-			Length int  `json:"length"`
-			OCR    bool `json:"ocr"`
-		}{Length: len(text), OCR: true})
-		_, broken, _ := numbersOf(text, facts, testPatterns)
+		broken := numbersOf(text, textFacts{}, testPatterns).unsound()
 		if len(broken) == 0 {
 			t.Errorf("%s: nothing found", text)
 		}
@@ -130,13 +136,13 @@ func FuzzNumbersOf(f *testing.F) {
 	f.Add("Ihr Zeichen: 30-IFG-694200/24A und 61/5 -BA- 33 8202/2 4")
 	f.Add("6l/5-BA-33820\xff2/24")
 	f.Fuzz(func(t *testing.T, text string) {
-		found, broken, _ := numbersOf(text, textFacts{}, testPatterns)
-		for _, x := range found {
+		n := numbersOf(text, textFacts{}, testPatterns)
+		for _, x := range n.sound {
 			if !strings.HasPrefix(text[x.Offset:], x.Written) {
 				t.Fatalf("%q does not stand at %d", x.Written, x.Offset)
 			}
 		}
-		for _, b := range broken {
+		for _, b := range n.unsound() {
 			if !strings.Contains(text, b.Written) {
 				t.Fatalf("%q does not stand in the text", b.Written)
 			}

@@ -21,10 +21,13 @@ const (
 	InSubject                 // in the subject, or behind "Ihr Zeichen" and the like
 )
 
-// TextNumber is a well-formed Aktenzeichen of the text.
+// TextNumber is an Aktenzeichen of the text.
 type TextNumber struct {
 	Number   akte.Number
 	Standing Standing
+	// Misread is how it stands there when some signs of it are others: then Number
+	// has the only Akte that they can mean.
+	Misread string
 }
 
 // BrokenNumber begins like a number of a unit and is none.
@@ -33,8 +36,14 @@ type BrokenNumber struct {
 	Unit     uuid.UUID
 	UnitCode string
 	Standing Standing
-	// OCR is true when it was recognised: then it may well be right on paper.
+	// OCR is true when its signs are such as recognition makes: then it may well be
+	// right on paper. Where a text comes from is not asked: scanners write theirs
+	// into PDF files, too.
 	OCR bool
+	// Uncertain is true when what says the unit was not read for sure; Number is
+	// then the only Akte that it can mean, if there is one.
+	Uncertain bool
+	Number    *akte.Number
 }
 
 // Facts are all that is known about a Dokument, and all that Judge looks at.
@@ -79,6 +88,8 @@ type Tables struct {
 	Sets   []*rules.Compiled
 	Boxes  map[string]Desk
 	People map[string]uuid.UUID
+
+	own []Phrase // that the names of units bring
 }
 
 // Rules of decisions, as they stand in routing_decision.rule.
@@ -88,6 +99,7 @@ const (
 	RuleIndex      = "index-number"
 	RuleBarcode    = "barcode-number"
 	RuleText       = "text-number"
+	RuleMisread    = "text-number-misread"
 	RuleUnreadable = "text-number-unreadable"
 	RuleWords      = "words"
 	RuleClearing   = "clearing"
@@ -177,8 +189,9 @@ func (t Tables) unknown(w postkorb.Why) Decision {
 
 func (d Desk) target() Target { return Target{Postkorb: d.ID, PostkorbName: d.Name} }
 
-// byNumber follows a number that somebody stated.
-func (t Tables) byNumber(rule, code string, n akte.Number) Decision {
+// byNumber follows a number that somebody stated; more are further parameters of
+// the reason.
+func (t Tables) byNumber(rule, code string, n akte.Number, more ...string) Decision {
 	switch n.State {
 	case akte.Malformed:
 		return t.clear(why("why-number-malformed", "written", n.Written))
@@ -193,7 +206,7 @@ func (t Tables) byNumber(rule, code string, n akte.Number) Decision {
 		d.unit, d.unitCode, d.number = n.UnitID, n.UnitCode, n
 		return d
 	}
-	return Decision{Rule: rule, RuleVersion: t.Rules.Version, Target: desk.target(), Why: why(code, "number", n.Aktenzeichen, "unit", n.UnitCode),
+	return Decision{Rule: rule, RuleVersion: t.Rules.Version, Target: desk.target(), Why: why(code, append([]string{"number", n.Aktenzeichen, "unit", n.UnitCode}, more...)...),
 		unit: n.UnitID, unitCode: n.UnitCode, number: n}
 }
 
@@ -202,31 +215,37 @@ func (t Tables) byNumber(rule, code string, n akte.Number) Decision {
 func (t Tables) byText(f Facts, scores []score) Decision {
 	top := slices.MaxFunc(f.Numbers, func(a, b TextNumber) int { return int(a.Standing - b.Standing) }).Standing
 	var best []akte.Number
+	written := map[string]string{} // of those misread
 	for _, n := range f.Numbers {
 		if n.Standing == top {
 			best = append(best, n.Number)
+			written[n.Number.Aktenzeichen] = n.Misread
 		}
 	}
 	n, ok := oneUnit(best)
 	if !ok {
 		return t.clear(why("why-numbers-contradict", "numbers", list(best)))
 	}
+	rule, code, more := RuleText, "why-text-number", []string(nil)
+	if w := written[n.Aktenzeichen]; w != "" {
+		rule, code, more = RuleMisread, "why-number-misread", []string{"written", w}
+	}
 	// A number that cannot be read has the same rights as one that can.
 	for _, b := range f.Broken {
-		if b.Standing >= top && b.Unit != n.UnitID {
+		if b.Standing >= top && b.Unit != n.UnitID && !b.Uncertain {
 			return t.clear(why("why-number-malformed", "written", b.Written))
 		}
 	}
 	if top == InSubject {
-		return t.byNumber(RuleText, "why-text-number", n)
+		return t.byNumber(rule, code, n, more...)
 	}
 	if len(f.Foreign) > 0 {
 		return t.clear(why("why-number-unknown-unit", "written", f.Foreign[0]))
 	}
 	// In the running text it may be about something else: a receiver and words
 	// that point elsewhere make it doubtful.
-	d := t.byNumber(RuleText, "why-text-number", n)
-	if len(scores) > 0 && scores[0].weight >= enough && d.Rule == RuleText && scores[0].desk.ID != d.Target.Postkorb && scores[0].desk.Unit != n.UnitID {
+	d := t.byNumber(rule, code, n, more...)
+	if len(scores) > 0 && scores[0].weight >= enough && d.Rule == rule && scores[0].desk.ID != d.Target.Postkorb && scores[0].desk.Unit != n.UnitID {
 		return t.clear(why("why-number-against-words", "number", n.Aktenzeichen, "postkorb", scores[0].desk.Name))
 	}
 	return d
@@ -266,18 +285,25 @@ func list(ns []akte.Number) string {
 func (t Tables) byBroken(broken []BrokenNumber, scores []score) Decision {
 	first := broken[0]
 	for _, b := range broken {
-		if b.Standing > first.Standing {
+		if b.Uncertain == first.Uncertain && b.Standing > first.Standing || first.Uncertain && !b.Uncertain {
 			first = b
 		}
 	}
 	doubt := t.clear(why("why-number-malformed", "written", first.Written))
 	for _, b := range broken {
-		if b.Unit != first.Unit || !b.OCR {
+		if !b.Uncertain && (b.Unit != first.Unit || !b.OCR) {
 			return doubt
 		}
 	}
 	desk, ok := t.OfUnit[first.Unit]
-	if !ok || len(scores) == 0 || scores[0].desk.ID != desk.ID || scores[0].weight < supports || contradicted(scores) {
+	agree := ok && len(scores) > 0 && (scores[0].desk.ID == desk.ID || scores[0].desk.Unit == first.Unit) && scores[0].weight >= supports && !contradicted(scores)
+	switch {
+	case agree && first.Uncertain && first.Number != nil:
+		return t.byNumber(RuleMisread, "why-number-misread", *first.Number, "written", first.Written)
+	case first.Uncertain:
+		// Perhaps no number of ours at all: as if it were not there.
+		return t.byWords(scores)
+	case !agree:
 		return doubt
 	}
 	return Decision{Rule: RuleUnreadable, RuleVersion: t.Rules.Version, Target: desk.target(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -12,6 +13,41 @@ import (
 	"evb/internal/postkorb"
 	"evb/internal/rules"
 )
+
+// sqlUnitNames reads names of units with the Postkorb that OfUnit chooses: over
+// two packages, since all of them are wanted and nothing else about them.
+const sqlUnitNames = `
+    SELECT u.name, p.id, p.name, u.id, u.code FROM org_unit u
+    CROSS JOIN LATERAL (SELECT p.id, p.name FROM postkorb p
+        WHERE p.tenant = u.tenant AND p.unit_id = u.id AND p.kind IN ('group', 'office') AND p.closed_at IS NULL
+        ORDER BY p.created_at, p.id LIMIT 1) p
+    WHERE u.tenant = evb_tenant() AND u.valid_from <= $1 AND $1 < u.valid_to ORDER BY u.code`
+
+// units adds what every unit brings by itself: whoever writes to an office by its
+// name means it.
+func (t *Tables) units(ctx context.Context, q postgres.Querier, at time.Time) error {
+	rows, err := q.Query(ctx, sqlUnitNames, at)
+	if err != nil {
+		return fmt.Errorf("names of units: %w", err)
+	}
+	var name string
+	var d Desk
+	_, err = pgx.ForEachRow(rows, []any{&name, &d.ID, &d.Name, &d.Unit, &d.UnitCode}, func() error {
+		p := Phrase{Postkorb: d.Name, Place: Receiver, Words: name, Weight: enough}
+		if len([]rune(name)) < minUnitName {
+			return nil // a code
+		}
+		t.own = append(t.own, p)
+		if _, known := t.Desks[d.Name]; !known {
+			t.Desks[d.Name] = d
+		}
+		return nil
+	})
+	return err
+}
+
+// minUnitName is the length of a name that is found in letters.
+const minUnitName = 6
 
 // tables reads the phrases, the rule sets in force and the Postkörbe that they
 // and the numbers of these units may lead to.
@@ -81,6 +117,9 @@ func (s *Service) desks(ctx context.Context, q postgres.Querier, t *Tables, unit
 		if _, older := t.ClearingOf[d.Unit]; !older && k.Kind == postkorb.Clearing {
 			t.ClearingOf[d.Unit] = d
 		}
+	}
+	if err := t.units(ctx, q, s.now()); err != nil {
+		return err
 	}
 	if len(logins) > 0 {
 		t.People, err = s.o.Rules.People(ctx, q, logins)

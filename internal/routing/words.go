@@ -47,8 +47,12 @@ func (s score) evidence() string {
 func (t Tables) weigh(w Words) []score {
 	by := map[string]*score{}
 	body := map[string]int{}
-	for _, p := range t.Rules.Phrases {
+	office := map[string]bool{} // by its own name: not twice, if a phrase knows it, too
+	for i, p := range slices.Concat(t.own, t.Rules.Phrases) {
 		desk, ok := t.Desks[p.Postkorb]
+		if i >= len(t.own) && p.Place == Receiver && p.Weight > 0 && office[p.Postkorb] {
+			continue
+		}
 		if !ok || !contains(w[p.Place], p.Words) || t.likeAnother(w[p.Place], p) {
 			continue
 		}
@@ -57,6 +61,7 @@ func (t Tables) weigh(w Words) []score {
 			s = &score{desk: desk}
 			by[p.Postkorb] = s
 		}
+		office[p.Postkorb] = office[p.Postkorb] || i < len(t.own)
 		weight := p.Weight
 		if p.Place == Body && weight > 0 {
 			weight = min(weight, bodyMost-body[p.Postkorb])
