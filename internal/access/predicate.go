@@ -11,9 +11,13 @@ import (
 // actor holds is asked once a statement, not once a row: that is why the
 // Postkörbe are an array, which also the branch that looks at each row's items
 // finds ready. The answer is never NULL.
+//
+// The functions that give what the actor holds stand in FROM alone: there they
+// become a part of the statement and of its kept plan. In a list of columns each
+// would be planned anew at every call, which costs more than the list.
 func Sees(alias string, actor, at int) string {
-	return fill(`((SELECT evb_reads_all({u}, {t}))
-    OR {o}.access_scope_id IN (SELECT evb_actor_scopes({u}, {t}))
+	return fill(`(EXISTS (SELECT FROM evb_reader_roles({u}, {t}))
+    OR {o}.access_scope_id IN (SELECT sees_s FROM evb_actor_scopes({u}, {t}) sees_s)
     OR ({o}.submitted_by IS NOT NULL AND {o}.submitted_by = {u} AND {o}.parent_id IS NULL)
     OR `+hasItem+`)`, alias, actor, at)
 }
@@ -22,7 +26,7 @@ func Sees(alias string, actor, at int) string {
 // write scopes, or an open item in a Postkorb of the actor. A reader or
 // auditor who is neither changes nothing.
 func Changes(alias string, actor, at int) string {
-	return fill(`({o}.access_scope_id IN (SELECT evb_actor_write_scopes({u}, {t}))
+	return fill(`({o}.access_scope_id IN (SELECT sees_s FROM evb_actor_write_scopes({u}, {t}) sees_s)
     OR `+hasItem+`)`, alias, actor, at)
 }
 
@@ -31,7 +35,7 @@ func Changes(alias string, actor, at int) string {
 // person has there, except what is protected. A notice gives no right.
 const hasItem = `EXISTS (SELECT FROM postkorb_item sees_i
         WHERE sees_i.tenant = {o}.tenant AND sees_i.record_id = {o}.id AND sees_i.state IN ('open', 'claimed', 'waiting') AND NOT sees_i.notice
-          AND ((sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}) AND sees_i.postkorb_id = ANY (ARRAY(SELECT evb_own_postkoerbe({u}, {t})))
+          AND ((sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}) AND sees_i.postkorb_id = ANY (ARRAY(SELECT sees_p FROM evb_own_postkoerbe({u}, {t}) sees_p))
             OR sees_i.postkorb_id = ANY (ARRAY(SELECT sees_d.postkorb_id FROM evb_deputy_postkoerbe({u}, {t}) sees_d))
               AND NOT evb_protected({o}.protection_class, {o}.access_scope_id)
               AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}
@@ -47,29 +51,38 @@ func fill(sql, alias string, actor, at int) string {
 // their Own. Whatever a list finds that way, Sees has the last word on its lines.
 
 // ReadsAll is a value: whether the actor reads the whole tenant.
-func ReadsAll(actor, at int) string { return fill(`evb_reads_all({u}, {t})`, "", actor, at) }
+func ReadsAll(actor, at int) string {
+	return fill(`EXISTS (SELECT FROM evb_reader_roles({u}, {t}))`, "", actor, at)
+}
 
 // Scopes is a value: the array of access scopes that the actor reads.
 func Scopes(actor, at int) string {
-	return fill(`ARRAY(SELECT evb_actor_scopes({u}, {t}))`, "", actor, at)
+	return fill(`ARRAY(SELECT own_s FROM evb_actor_scopes({u}, {t}) own_s)`, "", actor, at)
 }
 
 // Own is a subquery of the ids of record objects of all kinds that the actor
 // sees whatever their scope: those of open items, and those submitted and not
 // filed. An id may come twice, and may be in a scope of the actor, too.
-func Own(actor, at int) string {
-	return fill(`SELECT own_i.record_id AS id FROM postkorb_item own_i
-        WHERE own_i.tenant = evb_tenant() AND own_i.state IN ('open', 'claimed', 'waiting') AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id = {u})
-          AND own_i.postkorb_id = ANY (ARRAY(SELECT evb_own_postkoerbe({u}, {t})))
+func Own(actor, at int) string { return own("", "", actor, at) }
+
+// OwnAkten is that of Own which are Akten.
+func OwnAkten(actor, at int) string {
+	return own(" AND own_i.of_akte", " AND own_o.kind IN ('akte', 'teilakte')", actor, at)
+}
+
+func own(items, objects string, actor, at int) string {
+	return fill(strings.NewReplacer("{items}", items, "{objects}", objects).Replace(`SELECT own_i.record_id AS id FROM postkorb_item own_i
+        WHERE own_i.tenant = evb_tenant() AND own_i.state IN ('open', 'claimed', 'waiting') AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id = {u}){items}
+          AND own_i.postkorb_id = ANY (ARRAY(SELECT own_k FROM evb_own_postkoerbe({u}, {t}) own_k))
         UNION ALL
         SELECT own_i.record_id FROM evb_deputy_postkoerbe({u}, {t}) own_d
         JOIN postkorb_item own_i ON own_i.tenant = evb_tenant() AND own_i.postkorb_id = own_d.postkorb_id AND own_i.state IN ('open', 'claimed', 'waiting')
-          AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id IN ({u}, own_d.user_id))
+          AND NOT own_i.notice AND (own_i.assignee_id IS NULL OR own_i.assignee_id IN ({u}, own_d.user_id)){items}
         JOIN record_object own_p ON own_p.tenant = own_i.tenant AND own_p.id = own_i.record_id
         WHERE NOT evb_protected(own_p.protection_class, own_p.access_scope_id)
         UNION ALL
         SELECT own_o.id FROM record_object own_o
-        WHERE own_o.tenant = evb_tenant() AND own_o.submitted_by = {u} AND own_o.parent_id IS NULL`, "", actor, at)
+        WHERE own_o.tenant = evb_tenant() AND own_o.submitted_by = {u} AND own_o.parent_id IS NULL{objects}`), "", actor, at)
 }
 
 // Tokens of the search index. A document carries the tokens of everyone who

@@ -35,17 +35,18 @@ const sqlPlan = akte.SQLEinheit + `
     WHERE e.tenant = evb_tenant() AND p.valid_from <= $1::date AND $1::date < p.valid_to
     ORDER BY e.code, e.id`
 
-// From where Akten are found: all of them, or those that the actor reaches.
-// OFFSET 0 in a LATERAL means: look up each by its key, so that the price is what
-// the actor reaches, whatever the statistics say.
+// From where Akten are found: all of them, or those that the actor reaches, by
+// their scopes and by what is the actor's own.
 const allAkten = `akte k`
 
 var reachedAkten = `(
-        SELECT o.id FROM record_object o
-        WHERE o.tenant = evb_tenant() AND o.access_scope_id = ANY (` + access.Scopes(1, 2) + `) AND o.kind IN ('akte', 'teilakte')
-        UNION
-        ` + access.Own(1, 2) + `) mine
-    CROSS JOIN LATERAL (SELECT x.* FROM akte x WHERE x.tenant = evb_tenant() AND x.id = mine.id OFFSET 0) k`
+        SELECT x.* FROM akte x WHERE x.tenant = evb_tenant() AND x.access_scope_id = ANY (` + access.Scopes(1, 2) + `)
+        UNION ALL
+        SELECT x.* FROM (` + ownAkten + `) own CROSS JOIN LATERAL (SELECT y.* FROM akte y WHERE y.tenant = evb_tenant() AND y.id = own.id OFFSET 0) x) k`
+
+// ownAkten are the actor's own that lie in none of the actor's scopes, each once.
+var ownAkten = `SELECT DISTINCT z.id FROM (` + access.OwnAkten(1, 2) + `) z
+            JOIN akte a ON a.tenant = evb_tenant() AND a.id = z.id AND NOT a.access_scope_id = ANY (` + access.Scopes(1, 2) + `)`
 
 // fromAkten needs $1 and $2 also where it does not ask for them.
 func fromAkten(all bool) string {
@@ -115,13 +116,35 @@ func (s *Service) Aktenplan(ctx context.Context, a access.Actor) ([]Node, error)
 	return out, nil
 }
 
-// sqlFindAkten gives the number of Akten and the ids of a page. What has to be
-// looked for is gathered once for both; all Akten are counted and read in the
-// order of the index.
-const sqlFindAkten = `
+const (
+	// sqlFindAkten gives the number of Akten and the ids of a page. What has to be
+	// looked for is gathered once for both; the Akten of one Aktenplaneinheit are
+	// counted and read in the order of the index.
+	sqlFindAkten = `
     WITH hit AS {how} (SELECT k.id, k.aktenzeichen FROM {from} WHERE k.tenant = evb_tenant()` + known + `{conds})
     SELECT (SELECT count(*) FROM hit), ARRAY(SELECT h.id FROM hit h WHERE (h.aktenzeichen, h.id) > ({sort}, {id}::uuid)
         ORDER BY h.aktenzeichen, h.id LIMIT {limit})`
+	// sqlAllAkten and sqlReachAkten are for the list that nothing narrows: their
+	// number stands ready in akte_count, and the page is the first of the first of
+	// each scope.
+	sqlAllAkten = `
+    SELECT (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant()),
+        ARRAY(SELECT k.id FROM akte k WHERE k.tenant = evb_tenant()` + known + ` AND (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)
+        ORDER BY k.aktenzeichen, k.id LIMIT {limit})`
+)
+
+var sqlReachAkten = `
+    WITH own AS MATERIALIZED (` + ownAkten + `)
+    SELECT (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant() AND c.access_scope_id = ANY (` + access.Scopes(1, 2) + `))
+            + (SELECT count(*) FROM own),
+        ARRAY(SELECT x.id FROM (
+            SELECT y.id, y.aktenzeichen FROM unnest(` + access.Scopes(1, 2) + `) s (id) CROSS JOIN LATERAL (
+                SELECT k.id, k.aktenzeichen FROM akte k
+                WHERE k.tenant = evb_tenant() AND k.access_scope_id = s.id AND (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)
+                ORDER BY k.aktenzeichen, k.id LIMIT {limit}) y
+            UNION ALL
+            SELECT k.id, k.aktenzeichen FROM own JOIN akte k ON k.tenant = evb_tenant() AND k.id = own.id WHERE (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)) x
+        ORDER BY x.aktenzeichen, x.id LIMIT {limit})`
 
 var sqlAkten = akte.SQLAkte + `
     WHERE o.tenant = evb_tenant() AND o.id = ANY ($3) AND ` + access.Sees("o", 1, 2) + `
@@ -166,8 +189,13 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 }
 
 func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (string, []any) {
-	from, how := fromAkten(all), "MATERIALIZED"
-	if all && f == (AktenFilter{Aktenplaneinheit: f.Aktenplaneinheit}) {
+	from, how, find := fromAkten(all), "MATERIALIZED", sqlFindAkten
+	switch {
+	case all && f == (AktenFilter{}):
+		find = sqlAllAkten
+	case f == (AktenFilter{}):
+		find = sqlReachAkten
+	case all && f == (AktenFilter{Aktenplaneinheit: f.Aktenplaneinheit}):
 		how = "NOT MATERIALIZED"
 	}
 	if f.Unit != uuid.Nil || f.Lifecycle != "" {
@@ -192,7 +220,7 @@ func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (stri
 		w.and("o.lifecycle = ?", string(f.Lifecycle))
 	}
 	sql := strings.NewReplacer("{how}", how, "{from}", from, "{conds}", w.conds,
-		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(sqlFindAkten)
+		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(find)
 	return sql, w.args
 }
 

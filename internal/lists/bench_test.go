@@ -163,7 +163,7 @@ func (c *city) actors() map[string]access.Actor {
 //	ratio    of that to the look-up of the same lines by key
 //	lines    what the list has
 func BenchmarkLists(b *testing.B) {
-	c := newCity(b, benchRows(b))
+	c := newCity(b, whole(benchRows(b, 1_000_000)))
 	for _, l := range c.lists() {
 		for _, who := range []string{"many", "one", "none", "reader"} {
 			b.Run(fmt.Sprintf("%s/as=%s", l.name, who), func(b *testing.B) { c.measure(b, l, c.actors()[who]) })
@@ -171,11 +171,11 @@ func BenchmarkLists(b *testing.B) {
 	}
 }
 
-func benchRows(b *testing.B) int {
+func benchRows(b testing.TB, otherwise int) int {
 	b.Helper()
 	s := os.Getenv("EVB_BENCH_ROWS")
 	if s == "" {
-		return 1_000_000
+		return otherwise
 	}
 	rows, err := strconv.Atoi(s)
 	must(b, err)

@@ -22,7 +22,7 @@ import (
 // archive from end to end.
 func TestListsOfACity(t *testing.T) {
 	name := pgtest.Database(t)
-	c := cityIn(t, pgtest.AppDSN(name), pgtest.SuperDSN(name), 2000)
+	c := cityIn(t, pgtest.AppDSN(name), pgtest.SuperDSN(name), whole(2000))
 	read := lists.New(c.db, lists.Options{Now: func() time.Time { return cityNow }})
 	ctx := t.Context()
 	for who, a := range c.actors() {

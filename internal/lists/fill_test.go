@@ -25,10 +25,30 @@ import (
 // own; the last 3 % unfiled on a desk, a third of them on one; 1 of 1,000 in the
 // same Vorgang; two years of facts in monthly partitions.
 const (
-	tenant  = access.Tenant(1)
-	units   = 200
-	persons = 1000
+	tenant = access.Tenant(1)
+	units  = 200
 )
+
+// size says how much of what the city has.
+type size struct {
+	rows    int // Dokumente
+	persons int
+	desks   int // personal ones, beside one for each unit
+	// lists leaves out what no list of Akten, Dokumente and items reads: content,
+	// versions, evidence, facts. One Dokument of five is then an open item.
+	lists bool
+}
+
+// whole is a city with everything.
+func whole(rows int) size { return size{rows: rows, persons: 1000, desks: 1000} }
+
+// name is that of the database.
+func (s size) name() string {
+	if s.lists {
+		return fmt.Sprintf("lists%d", s.rows)
+	}
+	return fmt.Sprintf("city%d", s.rows)
+}
 
 // cityNow is the moment after the newest Dokument.
 var cityNow = time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
@@ -38,7 +58,7 @@ type city struct {
 	db    *postgres.DB // as evb_app, traced
 	super *pgx.Conn
 	seen  *tracer
-	rows  int
+	size  size
 	// Many has 20 memberships and 30 grants, One a membership, None no right at
 	// all, Reader reads the tenant.
 	Many, One, None, Reader access.Actor
@@ -51,7 +71,7 @@ type city struct {
 
 // newCity fills a database of a cluster of its own, or takes the one that
 // EVB_BENCH_DIR keeps.
-func newCity(t testing.TB, rows int) *city {
+func newCity(t testing.TB, n size) *city {
 	t.Helper()
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
@@ -76,19 +96,19 @@ func newCity(t testing.TB, rows int) *city {
 		must(t, srv.Remove(ctx))
 		must(t, os.RemoveAll(dir))
 	})
-	name := fmt.Sprintf("city%d", rows)
+	name := n.name()
 	must(t, srv.EnsureRole(ctx, postgres.Owner))
 	must(t, srv.EnsureRole(ctx, postgres.App))
 	must(t, srv.EnsureDatabase(ctx, name, postgres.Owner, postgres.App))
 	must(t, postgres.Migrate(ctx, srv.DSN(postgres.Owner, name), log, job.Migration()))
-	return cityIn(t, srv.DSN(postgres.App, name), srv.DSN(pg.Superuser, name), rows)
+	return cityIn(t, srv.DSN(postgres.App, name), srv.DSN(pg.Superuser, name), n)
 }
 
 // cityIn fills a migrated database, unless it is filled.
-func cityIn(t testing.TB, dsn, superDSN string, rows int) *city {
+func cityIn(t testing.TB, dsn, superDSN string, n size) *city {
 	t.Helper()
 	ctx := t.Context()
-	c := &city{seen: &tracer{}, rows: rows}
+	c := &city{seen: &tracer{}, size: n}
 	var err error
 	c.super, err = pgx.Connect(ctx, superDSN)
 	must(t, err)
@@ -97,10 +117,10 @@ func cityIn(t testing.TB, dsn, superDSN string, rows int) *city {
 	must(t, c.super.QueryRow(ctx, `SELECT EXISTS (SELECT FROM tenant WHERE settings ->> 'filled' = 'yes')`).Scan(&full))
 	if !full {
 		start := time.Now()
-		fill(t, superDSN, rows)
-		t.Logf("%d Dokumente in %.0f s", rows, time.Since(start).Seconds())
+		fill(t, superDSN, n)
+		t.Logf("%d Dokumente in %.0f s", n.rows, time.Since(start).Seconds())
 	}
-	c.db, err = postgres.Open(ctx, dsn, postgres.Options{MaxConns: 4, AppName: "bench", Tracer: c.seen})
+	c.db, err = postgres.Open(ctx, dsn, postgres.Options{MaxConns: 16, AppName: "bench", Tracer: c.seen})
 	must(t, err)
 	t.Cleanup(c.db.Close)
 	c.people(t)
@@ -132,7 +152,7 @@ func (c *city) people(t testing.TB) {
 
 // fill writes the city with set-based statements, foreign keys unchecked (the
 // rows agree by construction), on two connections.
-func fill(t testing.TB, dsn string, rows int) {
+func fill(t testing.TB, dsn string, n size) {
 	t.Helper()
 	run := func(ctx context.Context, statements ...string) error {
 		conn, err := pgx.Connect(ctx, dsn)
@@ -144,8 +164,8 @@ func fill(t testing.TB, dsn string, rows int) {
 			return err
 		}
 		for _, s := range statements {
-			s = strings.NewReplacer("{n}", fmt.Sprint(rows), "{now}", cityNow.Format(time.RFC3339), "{units}", fmt.Sprint(units), "{persons}", fmt.Sprint(persons),
-				"{akten}", fmt.Sprint(max(rows/20, units)), "{vorgaenge}", fmt.Sprint(max(rows/10, units))).Replace(s)
+			s = strings.NewReplacer("{n}", fmt.Sprint(n.rows), "{now}", cityNow.Format(time.RFC3339), "{units}", fmt.Sprint(units), "{persons}", fmt.Sprint(n.persons),
+				"{desks}", fmt.Sprint(n.desks), "{akten}", fmt.Sprint(max(n.rows/20, units)), "{vorgaenge}", fmt.Sprint(max(n.rows/10, units))).Replace(s)
 			start := time.Now()
 			if _, err := conn.Exec(ctx, s); err != nil {
 				return fmt.Errorf("%w\n%s", err, s)
@@ -156,15 +176,35 @@ func fill(t testing.TB, dsn string, rows int) {
 		}
 		return nil
 	}
-	must(t, run(t.Context(), fillFunctions, fillOrg, fillPlan))
+	must(t, run(t.Context(), fillFunctions, fillOrg))
+	if n.lists {
+		must(t, run(t.Context(), dropIndexes, fillPlan))
+		g, ctx := errgroup.WithContext(t.Context())
+		g.Go(func() error { return run(ctx, fillRecords, fillDokumente) })
+		g.Go(func() error { return run(ctx, fillMetadata, fillOpenItems) })
+		must(t, g.Wait())
+		must(t, run(t.Context(), makeIndexes, `VACUUM (ANALYZE)`, filled))
+		return
+	}
+	must(t, run(t.Context(), fillPlan))
 	g, ctx := errgroup.WithContext(t.Context())
 	g.Go(func() error { return run(ctx, fillRecords, fillMetadata, fillDokumente, fillItems, fillEvents) })
 	g.Go(func() error { return run(ctx, fillBlobs, fillVersions, fillEvidence, fillWork, fillSequence) })
 	must(t, g.Wait())
-	must(t, run(t.Context(), `VACUUM (ANALYZE)`, `UPDATE tenant SET settings = '{"filled": "yes"}' WHERE id = 1`))
+	must(t, run(t.Context(), `VACUUM (ANALYZE)`, filled))
 }
 
 const (
+	filled = `UPDATE tenant SET settings = '{"filled": "yes"}' WHERE id = 1`
+	// An index is made faster than it is kept up to date.
+	dropIndexes = `
+    CREATE TABLE bench_index AS SELECT c.oid::regclass::text AS name, pg_get_indexdef(c.oid) AS def FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE i.indrelid IN ('record_object'::regclass, 'record_metadata'::regclass, 'dokument'::regclass, 'postkorb_item'::regclass, 'batch_document'::regclass)
+          AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid);
+    DO $$ DECLARE x text; BEGIN FOR x IN SELECT name FROM bench_index LOOP EXECUTE 'DROP INDEX ' || x; END LOOP; END $$`
+	makeIndexes = `
+    SET maintenance_work_mem = '512MB';
+    DO $$ DECLARE x text; BEGIN FOR x IN SELECT def FROM bench_index LOOP EXECUTE x; END LOOP; END $$`
 	// bench_id is a UUIDv7 of the kind's n-th row with the time of the like
 	// place in the two years; bench_doc tells where Dokument i lies.
 	fillFunctions = `
@@ -204,7 +244,7 @@ const (
         UNION ALL (SELECT 1, gen_random_uuid(), bench_id(3, k), bench_id(2, 100001), 'read', '2020-01-01' FROM generate_series(7, {akten} - 1, 25) k LIMIT 30);
     INSERT INTO postkorb (tenant, id, name, kind, unit_id, user_id)
         SELECT 1, bench_id(20, u), 'FB' || u, 'group', bench_id(1, u), NULL FROM generate_series(0, {units} - 1) u
-        UNION ALL SELECT 1, bench_id(21, p), 'Person ' || p, 'personal', bench_id(1, p % {units}), bench_id(2, p) FROM generate_series(1, {persons}) p;
+        UNION ALL SELECT 1, bench_id(21, p), 'Person ' || p, 'personal', bench_id(1, p % {units}), bench_id(2, p) FROM generate_series(1, {desks}) p;
     INSERT INTO postkorb_member (tenant, postkorb_id, user_id, valid_from)
         SELECT 1, bench_id(20, unit.u), m.user_id, '2020-01-01'::timestamptz FROM membership m JOIN (SELECT u, bench_id(1, u) AS id FROM generate_series(0, {units} - 1) u) unit ON unit.id = m.unit_id`
 	fillPlan = `
@@ -214,8 +254,12 @@ const (
     INSERT INTO record_object (tenant, id, kind, access_scope_id, unit_id, lifecycle, created_at, created_by, changed_at)
         SELECT 1, bench_id(3, k), 'akte', CASE WHEN k % 25 = 7 THEN bench_id(3, k) ELSE bench_id(1, k % {units}) END, bench_id(1, k % {units}),
             CASE WHEN k % 10 < 7 THEN 'closed' ELSE 'open' END, bench_at(k, {akten}), bench_id(2, 1), bench_at(k, {akten}) FROM generate_series(0, {akten} - 1) k;
-    INSERT INTO akte (tenant, id, kind, aktenplaneinheit_id, aktenzeichen)
-        SELECT 1, bench_id(3, k), 'akte', bench_id(6, k % {units}), lpad((k % {units})::text, 3, '0') || '-BA-' || lpad(k::text, 6, '0') || '/26' FROM generate_series(0, {akten} - 1) k;
+    INSERT INTO akte (tenant, id, kind, aktenplaneinheit_id, access_scope_id, aktenzeichen)
+        SELECT 1, bench_id(3, k), 'akte', bench_id(6, k % {units}), CASE WHEN k % 25 = 7 THEN bench_id(3, k) ELSE bench_id(1, k % {units}) END,
+            lpad((k % {units})::text, 3, '0') || '-BA-' || lpad(k::text, 6, '0') || '/26' FROM generate_series(0, {akten} - 1) k;
+    INSERT INTO akte_count (tenant, access_scope_id, akten) SELECT tenant, access_scope_id, count(*) FROM akte GROUP BY 1, 2;
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, of_akte, state, why, received_at, due_at)
+        SELECT 1, bench_id(24, k), bench_id(20, (k + 1) % {units}), bench_id(3, k), true, 'open', '{"code": "by-hand"}', '{now}', 'infinity' FROM generate_series(0, {akten} - 1, 49) k;
     INSERT INTO record_metadata (tenant, record_id, subject) SELECT 1, bench_id(3, k), 'Bauvorhaben Gartenstraße ' || k FROM generate_series(0, {akten} - 1) k;
     INSERT INTO record_object (tenant, id, kind, parent_id, access_scope_id, unit_id, lifecycle, created_at, created_by, changed_at)
         SELECT 1, bench_id(4, v), 'vorgang', bench_id(3, k), CASE WHEN p THEN bench_id(3, k) ELSE bench_id(1, u) END, bench_id(1, u),
@@ -249,6 +293,12 @@ const (
             CASE WHEN unfiled OR i % 50 = 1 THEN 'open' ELSE 'done' END, CASE WHEN i % 4 = 0 THEN bench_id(2, 1 + i % {persons}) END,
             '{"code": "why-number", "params": {}}', bench_at(i, {n}), CASE WHEN i % 2 = 0 THEN bench_at(i, {n}) + interval '14 days' ELSE 'infinity' END,
             CASE WHEN NOT (unfiled OR i % 50 = 1) THEN bench_at(i, {n}) + interval '2 days' END FROM bench_doc`
+	// Of five Dokumente one is at work, half of them with persons.
+	fillOpenItems = `
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, state, from_user_id, why, received_at, due_at)
+        SELECT 1, bench_id(22, i), CASE WHEN unfiled AND i % 3 = 0 THEN bench_id(20, 0) WHEN i % 10 = 0 THEN bench_id(21, 1 + i / 10 % {desks}) ELSE bench_id(20, u) END, bench_id(10, i),
+            'open', CASE WHEN i % 4 = 0 THEN bench_id(2, 1 + i % {persons}) END, '{"code": "why-number", "params": {}}', bench_at(i, {n}),
+            CASE WHEN i % 2 = 0 THEN bench_at(i, {n}) + interval '14 days' ELSE 'infinity' END FROM bench_doc WHERE i % 5 = 0`
 	fillEvents = `
     DO $$ BEGIN
         FOR m IN 0..24 LOOP

@@ -45,7 +45,7 @@ func (c *city) background() []list {
 
 // BenchmarkBackground measures them in the city of BenchmarkLists.
 func BenchmarkBackground(b *testing.B) {
-	c := newCity(b, benchRows(b))
+	c := newCity(b, whole(benchRows(b, 1_000_000)))
 	for _, l := range c.background() {
 		b.Run(l.name, func(b *testing.B) { c.measure(b, l, access.System(tenant, "stadt")) })
 	}

@@ -110,8 +110,7 @@ const sqlPostkoerbe = `
         coalesce(n.open, 0) - coalesce(h.open, 0), coalesce(n.fresh, 0) - coalesce(h.fresh, 0), coalesce(n.due, 0) - coalesce(h.due, 0),
         coalesce(n.overdue, 0) - coalesce(h.overdue, 0), coalesce(n.waiting, 0) - coalesce(h.waiting, 0), w.own OR w.deputy, w.deputy AND NOT w.own AND NOT w.reads
     FROM postkorb p
-    CROSS JOIN LATERAL (SELECT p.id IN (SELECT evb_own_postkoerbe($1, $2)) AS own,
-        p.id IN (SELECT d.postkorb_id FROM evb_deputy_postkoerbe($1, $2) d) AS deputy, (SELECT evb_reads_all($1, $2)) AS reads) w
+    CROSS JOIN LATERAL (` + seenAs + `) w
     CROSS JOIN (SELECT (date_trunc('day', $2::timestamptz AT TIME ZONE t.zone) + interval '1 day') AT TIME ZONE t.zone AS tomorrow FROM tenant t WHERE t.id = evb_tenant()) z
     LEFT JOIN org_unit u ON u.tenant = p.tenant AND u.id = p.unit_id
     LEFT JOIN LATERAL (
@@ -125,6 +124,16 @@ const sqlPostkoerbe = `
     WHERE p.tenant = evb_tenant() AND p.closed_at IS NULL AND (w.own OR w.deputy OR w.reads)
         AND ($3::uuid IS NULL OR p.id = $3)
     ORDER BY NOT (w.own OR w.deputy), p.kind <> 'personal', p.name`
+
+// seenAs says how the actor sees the Postkorb p.
+const seenAs = `SELECT p.id IN (SELECT k FROM evb_own_postkoerbe($1, $2) k) AS own,
+        p.id IN (SELECT d.postkorb_id FROM evb_deputy_postkoerbe($1, $2) d) AS deputy, EXISTS (SELECT FROM evb_reader_roles($1, $2)) AS reads`
+
+// sqlSeenDesk is a line of sqlPostkoerbe without the counts: whether the actor sees
+// the desk, and whether as a deputy alone.
+const sqlSeenDesk = `
+    SELECT w.deputy AND NOT w.own AND NOT w.reads FROM postkorb p CROSS JOIN LATERAL (` + seenAs + `) w
+    WHERE p.tenant = evb_tenant() AND p.id = $3 AND p.closed_at IS NULL AND (w.own OR w.deputy OR w.reads)`
 
 const counts = `(count(*) FILTER (WHERE i.state <> 'waiting'))::int AS open,
             (count(*) FILTER (WHERE i.state <> 'waiting' AND i.opened_at IS NULL))::int AS fresh,
@@ -209,16 +218,18 @@ func (s *Service) Items(ctx context.Context, a access.Actor, id uuid.UUID, f Fil
 	before := due(f.DueBefore)
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		at := s.now()
-		p, err := postkorb(ctx, q, a, at, id)
-		if err != nil {
-			return err
+		var deputy bool
+		if err := q.QueryRow(ctx, sqlSeenDesk, a.User, at, id).Scan(&deputy); missing(err) {
+			return fault.New("not-found")
+		} else if err != nil {
+			return fmt.Errorf("desk: %w", err)
 		}
 		shown := ""
-		if p.Deputy {
+		if deputy {
 			shown = " AND " + fmt.Sprintf(unprotected, "i")
 		}
 		var ids []uuid.UUID
-		err = q.QueryRow(ctx, strings.NewReplacer("{states}", states, "{shown}", shown).Replace(sqlPageOf), id, before, after, afterID, limit+1).Scan(&page.Total, &ids)
+		err := q.QueryRow(ctx, strings.NewReplacer("{states}", states, "{shown}", shown).Replace(sqlPageOf), id, before, after, afterID, limit+1).Scan(&page.Total, &ids)
 		if err != nil {
 			return fmt.Errorf("find items: %w", err)
 		}
