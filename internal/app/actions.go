@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"evb/internal/access"
+	"evb/internal/bpmn"
 	"evb/internal/fault"
 	"evb/internal/process"
 )
@@ -12,6 +13,9 @@ import (
 // an earlier try of it has done.
 func (a *App) actions() map[string]process.Action {
 	return map[string]process.Action{
+		bpmn.MakeLetter: func(ctx context.Context, actor access.Actor, c process.Call) (map[string]any, error) {
+			return a.letters.Make(ctx, actor, c)
+		},
 		"close": func(ctx context.Context, actor access.Actor, c process.Call) (map[string]any, error) {
 			v, err := a.akten.CloseVorgang(ctx, actor, c.Vorgang, firstWord(c.Name, c.Element), 0)
 			if fault.Is(err, "vorgang-closed") {

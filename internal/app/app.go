@@ -31,6 +31,7 @@ import (
 	"evb/internal/intake"
 	"evb/internal/job"
 	"evb/internal/leaver"
+	"evb/internal/letter"
 	"evb/internal/lists"
 	"evb/internal/media"
 	"evb/internal/org"
@@ -94,6 +95,7 @@ type App struct {
 	annotations  *annotation.Service
 	leaver       *leaver.Service
 	processes    *process.Service
+	letters      *letter.Maker
 	lists        *lists.Service
 	blobs        *blob.Service
 	intake       *intake.Service
@@ -259,6 +261,7 @@ func (a *App) services() error {
 			return a.scan.Released(ctx, tx, actor, at, q, dokument)
 		},
 	})
+	a.letters = letter.New(a.db, a.spool, a.intake)
 	uploads, err := uploadDir(cfg)
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ internal/export       internal/access internal/akte internal/annotation internal
 internal/audit        internal/access internal/event internal/fault internal/postgres internal/preservation storage storage/layout
 internal/lists        internal/access internal/akte internal/event internal/fault internal/postgres internal/postkorb
 internal/process      internal/access internal/akte internal/bpmn internal/bpmn/run internal/calendar internal/circulation internal/event internal/fault internal/idempotency internal/job internal/postgres
+internal/letter       internal/access internal/akte internal/blob internal/bpmn internal/calendar internal/fault internal/intake internal/postgres internal/process
 internal/find         internal/access internal/event internal/fault internal/indexing internal/postgres search
 internal/web/problem  internal/fault internal/telemetry
 internal/web/ui       internal/access internal/extract internal/lists internal/postgres internal/preservation internal/akte internal/fault internal/find internal/postkorb internal/web/problem
@@ -76,7 +77,7 @@ internal/demo/gen
 internal/organisation internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb internal/rules
 internal/demo         internal/access internal/org internal/organisation
 internal/client       internal/fault internal/scan/folder internal/wholefile
-internal/app          internal/process internal/bpmn internal/access internal/akte internal/annotation internal/audit internal/blob internal/circulation internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/organisation internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile internal/rules internal/leaver internal/substitution
+internal/app          internal/letter internal/process internal/bpmn internal/access internal/akte internal/annotation internal/audit internal/blob internal/circulation internal/client internal/config internal/demo internal/event internal/export internal/extract internal/failpoint internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/localstack/pg internal/localstack/s3d internal/media internal/org internal/organisation internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/scan/folder internal/telemetry internal/web migrations search signature/cms signature/digest signature/tsa signature/tsp storage storage/s3 internal/wholefile internal/rules internal/leaver internal/substitution
 cmd/evb               internal/app internal/bpmn internal/client internal/config internal/failpoint internal/fault internal/job internal/localstack/s3d internal/media internal/organisation internal/postgres internal/scan/folder internal/telemetry signature/cms signature/digest signature/ers signature/evidence internal/rules
 `
 

@@ -323,3 +323,47 @@ func FuzzCondition(f *testing.F) {
 		}
 	})
 }
+
+func TestTheTemplateOfALetterIsDrawnOrGiven(t *testing.T) {
+	drawn := func(inside string) *bpmn.Model {
+		return read(t, file(`<startEvent id="s"/><serviceTask id="l" evb:action="letter">`+inside+`</serviceTask><endEvent id="e"/>`+flows("s>l", "l>e")))
+	}
+	template := `<extensionElements><evb:letter documentType="Bescheid"><evb:subject>Antrag {{ no }}</evb:subject><evb:to>{{ name }}
+		Am Markt 1</evb:to><evb:text>Guten Tag {{ name }},
+
+		es sind {{ n + 1 }}.</evb:text></evb:letter></extensionElements>`
+	p, err := bpmn.NewPlan(drawn(template), bpmn.Activation{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := p.Letter(p.Model.Node("l")).Compose(map[string]any{"no": int64(7), "name": "Frau Yılmaz", "n": int64(1)})
+	want := bpmn.Letter{DocumentType: "Bescheid", Subject: "Antrag 7", To: "Frau Yılmaz\nAm Markt 1", Text: "Guten Tag Frau Yılmaz,\n\nes sind 2."}
+	if err != nil || l != want {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if _, err := p.Letter(p.Model.Node("l")).Compose(nil); err == nil || !strings.Contains(err.Error(), "no") {
+		t.Errorf("missing: %v", err)
+	}
+	if r := drawn("").Check(); len(r.Needs) != 1 || r.Needs[0].What != bpmn.NeedLetter {
+		t.Errorf("%+v", r)
+	}
+	_, err = bpmn.NewPlan(drawn(""), bpmn.Activation{})
+	if !fault.Is(err, "process-needs-open") {
+		t.Errorf("%v", err)
+	}
+	_, err = bpmn.NewPlan(drawn(""), bpmn.Activation{Letters: map[string]bpmn.Letter{"l": {DocumentType: "x", Subject: "y", Text: "{{ z"}}})
+	if !fault.Is(err, "process-activation-invalid") {
+		t.Errorf("%v", err)
+	}
+	if _, err = bpmn.NewPlan(drawn(""), bpmn.Activation{Letters: map[string]bpmn.Letter{"l": want}}); err != nil {
+		t.Errorf("%v", err)
+	}
+	open := read(t, file(`<startEvent id="s"/><serviceTask id="l"/><endEvent id="e"/>`+flows("s>l", "l>e")))
+	_, err = bpmn.NewPlan(open, bpmn.Activation{Stations: map[string]bpmn.Targets{"l": {{Action: bpmn.MakeLetter}}}})
+	if !fault.Is(err, "process-needs-open") {
+		t.Errorf("an action without a template: %v", err)
+	}
+	if r := drawn(strings.Replace(template, "{{ no }}", "{{ no ", 1)).Check(); r.Executable() || r.Unsupported[0].Answer() != bpmn.NeedLetter {
+		t.Errorf("%+v", r)
+	}
+}

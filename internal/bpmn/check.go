@@ -14,13 +14,14 @@ import (
 const (
 	NeedStation   = "station"
 	NeedCondition = "condition"
+	NeedLetter    = "letter" // a template; only where evb:action asks for one
 )
 
 // Need is something that the file leaves open and activation has to say.
 type Need struct {
 	ID      string // of the node or flow
 	Element string // name of its XML element
-	What    string // NeedStation or NeedCondition
+	What    string // NeedStation, NeedCondition or NeedLetter
 	Code    string // of a sentence in the catalogue
 	Params  map[string]string
 }
@@ -42,6 +43,7 @@ var answers = map[string]string{
 	"bpmn-script": NeedStation, "bpmn-business-rule": NeedStation, "bpmn-call-unknown": NeedStation, "bpmn-ad-hoc": NeedStation, "bpmn-action": NeedStation,
 	"bpmn-webhook": NeedStation, "bpmn-condition": NeedCondition, "bpmn-condition-language": NeedCondition, "bpmn-timer": NeedCondition,
 	"bpmn-expression": NeedCondition, "bpmn-start-again": NeedCondition,
+	"bpmn-letter": NeedLetter,
 }
 
 // Answer is what activation can say instead of what is drawn: NeedStation,
@@ -268,11 +270,19 @@ func (c *checker) work(n *Node) {
 		if !slices.Contains(Actions, t.Action) {
 			c.refuse(n, "bpmn-action", "action", t.Action)
 		}
+		if t.Action == MakeLetter && n.Letter.IsZero() {
+			c.need(n.ID, n.Element, n.Name, NeedLetter, "bpmn-need-letter")
+		}
 	case t.IsZero() && c.named(n.ID): // what is drawn is not executed; see Unsupported.Answer
 	case t.IsZero() && n.Kind == Service:
 		c.need(n.ID, n.Element, n.Name, NeedStation, "bpmn-need-service")
 	case t.IsZero():
 		c.need(n.ID, n.Element, n.Name, NeedStation, "bpmn-need-station")
+	}
+	if !n.Letter.IsZero() {
+		if _, err := NewComposer(n.Letter); err != nil {
+			c.refuse(n, "bpmn-letter", "reason", err.Error())
+		}
 	}
 	if n.StepKind != "" && !slices.Contains(StepKinds, n.StepKind) {
 		c.refuse(n, "bpmn-step-kind", "kind", n.StepKind)

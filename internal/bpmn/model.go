@@ -106,6 +106,7 @@ type Node struct {
 	Form     string // JSON Schema, or a reference that the file gives
 	StepKind string // evb:kind of the circulation step, e.g. co_sign
 	DueText  string // evb:due: ISO duration until the step is due
+	Letter   Letter // of the action "letter"
 }
 
 // Repeat is a standard loop.

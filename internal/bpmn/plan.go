@@ -66,6 +66,8 @@ type Activation struct {
 	Conditions map[string]string `json:"conditions,omitempty"`
 	// Messages says which document type is the message of an event, by its id.
 	Messages map[string]string `json:"messages,omitempty"`
+	// Letters are the templates of the action "letter", by id of the node.
+	Letters map[string]Letter `json:"letters,omitempty"`
 }
 
 // Plan is a Model with everything that execution needs, compiled. Safe for
@@ -79,6 +81,7 @@ type Plan struct {
 	timings    map[*Node]*timing
 	stations   map[*Node]Targets
 	loops      map[*Node]*loop
+	letters    map[*Node]*Composer
 	reach      map[*Node]map[*Node]bool // of inclusive joins: what can come to them
 }
 
@@ -107,13 +110,17 @@ func NewPlan(m *Model, a Activation) (*Plan, error) {
 	}
 	p := &Plan{
 		Model: m, Activation: a, conditions: map[*Flow]*Expr{}, watches: map[*Node]*Expr{}, repeats: map[*Node]*Expr{}, timings: map[*Node]*timing{}, stations: map[*Node]Targets{},
-		loops: map[*Node]*loop{}, reach: map[*Node]map[*Node]bool{},
+		loops: map[*Node]*loop{}, letters: map[*Node]*Composer{}, reach: map[*Node]map[*Node]bool{},
 	}
 	open, wrong := fault.New("process-needs-open"), fault.New("process-activation-invalid")
 	for _, n := range r.Needs {
 		switch {
 		case n.What == NeedStation && len(a.Stations[n.ID]) == 0:
 			open = open.With("/stations/"+pointer(n.ID), n.Code, kv(n.Params)...)
+		case n.What == NeedLetter:
+			if len(a.Stations[n.ID]) == 0 && a.Letters[n.ID].IsZero() {
+				open = open.With("/letters/"+pointer(n.ID), n.Code, kv(n.Params)...)
+			}
 		case n.What == NeedCondition && strings.TrimSpace(a.Conditions[n.ID]) == "":
 			open = open.With("/conditions/"+pointer(n.ID), n.Code, kv(n.Params)...)
 		}
@@ -128,12 +135,27 @@ func NewPlan(m *Model, a Activation) (*Plan, error) {
 			if t.Webhook != "" && !webhook(t.Webhook) || t.Action != "" && !slices.Contains(Actions, t.Action) || !t.Person() && n.Kind == Task {
 				wrong = wrong.With("/stations/"+pointer(id), "process-station-invalid", "station", clip(t.String()))
 			}
+			if t.Action == MakeLetter && n.Letter.IsZero() && a.Letters[id].IsZero() {
+				open = open.With("/letters/"+pointer(id), "bpmn-need-letter", "element", n.Element, "id", clip(id), "name", clip(first(n.Name, id)))
+			}
 		}
 	}
 	for id, text := range a.Conditions {
 		if err := p.condition(id, text); err != nil {
 			wrong = wrong.With("/conditions/"+pointer(id), "process-condition-invalid", "condition", clip(text), "reason", clip(err.Error()))
 		}
+	}
+	for id, l := range a.Letters {
+		n := m.Node(id)
+		if n == nil || n.Kind != Service {
+			wrong = wrong.With("/letters/"+pointer(id), "process-element-unknown", "id", clip(id))
+			continue
+		}
+		c, err := NewComposer(l)
+		if err != nil {
+			wrong = wrong.With("/letters/"+pointer(id), "bpmn-letter", "id", clip(id), "reason", clip(err.Error()))
+		}
+		p.letters[n] = c
 	}
 	for id := range a.Messages {
 		if n := m.Node(id); n == nil || n.Trigger != Message {
@@ -161,6 +183,8 @@ func (a Activation) answers(u Unsupported) bool {
 		return len(a.Stations[u.ID]) > 0
 	case NeedCondition:
 		return strings.TrimSpace(a.Conditions[u.ID]) != ""
+	case NeedLetter:
+		return !a.Letters[u.ID].IsZero()
 	}
 	return false
 }
@@ -218,6 +242,9 @@ func (p *Plan) compile(n *Node) {
 		if len(p.stations[n]) == 0 {
 			p.stations[n] = Targets{n.Station}
 		}
+	}
+	if !n.Letter.IsZero() && p.letters[n] == nil {
+		p.letters[n], _ = NewComposer(n.Letter)
 	}
 	if n.Trigger == Conditional && p.watches[n] == nil {
 		p.watches[n], _ = Condition(n.Watch)
@@ -278,6 +305,9 @@ func (p *Plan) StepDue(n *Node, now time.Time) (Due, bool) {
 	d, err := t.due(nil, now)
 	return d, err == nil
 }
+
+// Letter is the template of a node; nil: it has none.
+func (p *Plan) Letter(n *Node) *Composer { return p.letters[n] }
 
 // Stations of a task or service, at least one.
 func (p *Plan) Stations(n *Node) Targets { return p.stations[n] }

@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// Actions are the built-in actions of a service task: seal what is not sealed
-// yet, close the Vorgang.
-var Actions = []string{"seal", "close"}
+// MakeLetter is the action that makes a Dokument of a template.
+const MakeLetter = "letter"
+
+// Actions are the built-in actions of a service task: make a letter in the
+// Vorgang, seal what is not sealed yet, close the Vorgang.
+var Actions = []string{MakeLetter, "seal", "close"}
 
 // StepKinds are what evb:kind can ask of a station (circulation_step.kind).
 var StepKinds = []string{"information", "action", "comment", "consult", "co_sign", "final_sign", "dispatch", "follow_up", "file_away"}
@@ -32,6 +35,7 @@ func (r *reader) station(n *Node, e *element) {
 	if s := e.extension(evb, "form"); s != nil {
 		n.Form = strings.TrimSpace(s.text)
 	}
+	r.letter(n, e)
 	if n.Kind == Service || !n.Station.IsZero() {
 		return
 	}

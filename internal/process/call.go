@@ -41,7 +41,7 @@ const (
     VALUES (evb_tenant(), $1, $2, $3, $4, $5, 'open', $6)
     ON CONFLICT (tenant, instance_id, token) DO UPDATE SET state = 'open', target = excluded.target RETURNING id`
 	sqlCall = `
-    SELECT c.instance_id, c.token, c.node, c.target, i.record_id, i.variables, i.activation_id, d.key
+    SELECT c.instance_id, c.token, c.node, c.target, c.created_at, i.record_id, i.variables, i.activation_id, d.key
     FROM process_call c JOIN process_instance i ON i.tenant = c.tenant AND i.id = c.instance_id
     JOIN process_definition d ON d.tenant = i.tenant AND d.id = i.definition_id
     WHERE c.tenant = evb_tenant() AND c.id = $1 AND c.state = 'open' AND i.state = 'running'`
@@ -97,7 +97,7 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 	var secret []byte
 	err = s.db.InTx(ctx, j.Tenant, func(tx pgx.Tx) error {
 		var vars []byte
-		err := tx.QueryRow(ctx, sqlCall, j.Subject).Scan(&c.Instance, &token, &c.Element, &target, &c.Vorgang, &vars, &activation, &key)
+		err := tx.QueryRow(ctx, sqlCall, j.Subject).Scan(&c.Instance, &token, &c.Element, &target, &c.At, &c.Vorgang, &vars, &activation, &key)
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ func (s *Service) runCall(ctx context.Context, j job.Job) error {
 			return err
 		}
 		if n := p.Model.Node(c.Element); n != nil {
-			c.Name = n.Name
+			c.Name, c.Letter = n.Name, p.Letter(n)
 		}
 		if target.Webhook != "" {
 			secret, err = secretOf(ctx, tx, key, s.now())

@@ -46,6 +46,10 @@ type Call struct {
 	Element   string
 	Name      string
 	Variables map[string]any
+	// At is when the step was reached: the same at every try.
+	At time.Time
+	// Letter is the template of the action "letter"; nil: the node has none.
+	Letter *bpmn.Composer
 }
 
 // Service holds the use cases of processes. Safe for concurrent use.

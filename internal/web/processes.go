@@ -137,6 +137,7 @@ type activationBody struct {
 	Stations   map[string]json.RawMessage `json:"stations,omitempty"`
 	Conditions map[string]string          `json:"conditions,omitempty"`
 	Messages   map[string]string          `json:"messages,omitempty"`
+	Letters    map[string]bpmn.Letter     `json:"letters,omitempty"`
 }
 
 func (s *Server) activateProcess(w http.ResponseWriter, r *http.Request) error {
@@ -148,7 +149,7 @@ func (s *Server) activateProcess(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, &body); err != nil {
 		return err
 	}
-	a := bpmn.Activation{Stations: map[string]bpmn.Targets{}, Conditions: body.Conditions, Messages: body.Messages}
+	a := bpmn.Activation{Stations: map[string]bpmn.Targets{}, Conditions: body.Conditions, Messages: body.Messages, Letters: body.Letters}
 	for node, raw := range body.Stations {
 		var t bpmn.Targets
 		if err := json.Unmarshal(raw, &t); err != nil {
