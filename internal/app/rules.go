@@ -53,6 +53,5 @@ func (a *App) startCirculation(ctx context.Context, tx pgx.Tx, actor access.Acto
 		}
 		n.Steps = append(n.Steps, step)
 	}
-	c, err := a.circulations.StartTx(ctx, tx, actor, at, n)
-	return c.ID, err
+	return a.circulations.StartTx(ctx, tx, actor, at, n)
 }

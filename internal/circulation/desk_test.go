@@ -306,7 +306,7 @@ func TestWhatARuleBeganComesBackToTheUnit(t *testing.T) {
 	for record, desk := range map[uuid.UUID]string{w.filed("Antrag"): "FB61-Bauordnung", w.Dokument(t, "ohne Einheit").ID: "Klaerung"} {
 		var c circulation.Circulation
 		w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) (err error) {
-			c, err = w.s.StartTx(t.Context(), tx, w.System(), w.Now(), circulation.NewCirculation{Record: record, Level: 3, Steps: []circulation.NewStep{{To: person(w.Roth)}}})
+			c, err = started(t.Context(), tx)(w.s.StartTx(t.Context(), tx, w.System(), w.Now(), circulation.NewCirculation{Record: record, Level: 3, Steps: []circulation.NewStep{{To: person(w.Roth)}}}))
 			return err
 		})
 		c = w.complete(w.Roth, c.ID, 1, circulation.Refused)

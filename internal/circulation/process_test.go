@@ -23,7 +23,7 @@ func TestAProcessMovesItsCirculationAndHearsOfPeople(t *testing.T) {
 	var c circulation.Circulation
 	tx := func(fn func(tx pgx.Tx) error) { t.Helper(); w.Tx(t, pgtest.Stadt, fn) }
 	tx(func(tx pgx.Tx) (err error) {
-		c, err = w.s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{Record: doc, Level: 4, Instance: instance})
+		c, err = started(ctx, tx)(w.s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{Record: doc, Level: 4, Instance: instance}))
 		return err
 	})
 	if c.State != circulation.Running || len(c.Steps) != 0 || c.Level != 4 {
@@ -31,7 +31,15 @@ func TestAProcessMovesItsCirculationAndHearsOfPeople(t *testing.T) {
 	}
 	add := func(n circulation.NewStep) (s circulation.Step) {
 		t.Helper()
-		tx(func(tx pgx.Tx) (err error) { s, err = w.s.AddStepTx(ctx, tx, w.System(), w.Now(), c.ID, n); return err })
+		tx(func(tx pgx.Tx) error {
+			number, err := w.s.AddStepTx(ctx, tx, w.System(), w.Now(), c.ID, n)
+			if err != nil {
+				return err
+			}
+			now, err := circulation.ByID(ctx, tx, c.ID)
+			s, _ = now.Step(number)
+			return err
+		})
 		return s
 	}
 	// Current at once, each of them, whatever else is.
@@ -92,9 +100,9 @@ func TestAProcessMayRefuseWhatAPersonDoes(t *testing.T) {
 	s := circulation.New(w.DB, w.Log, w.Akten, w.post, circulation.Options{Now: w.Now, Completed: refuse(&refusal)})
 	var c circulation.Circulation
 	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) (err error) {
-		c, err = s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{
+		c, err = started(ctx, tx)(s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{
 			Record: w.filed("Rechnung"), Level: 4, Instance: uuid.New(), Steps: []circulation.NewStep{{To: person(w.Koch)}, {To: person(w.Roth)}},
-		})
+		}))
 		return err
 	})
 	if got := statuses(c); got[1] != circulation.Current || got[2] != circulation.Current {
@@ -120,4 +128,14 @@ func TestAProcessMayRefuseWhatAPersonDoes(t *testing.T) {
 // refuse answers what people do with an error that the test sets.
 func refuse(with *error) func(context.Context, pgx.Tx, access.Actor, time.Time, circulation.Completed) error {
 	return func(context.Context, pgx.Tx, access.Actor, time.Time, circulation.Completed) error { return *with }
+}
+
+// started reads the circulation that StartTx has begun.
+func started(ctx context.Context, tx pgx.Tx) func(uuid.UUID, error) (circulation.Circulation, error) {
+	return func(id uuid.UUID, err error) (circulation.Circulation, error) {
+		if err != nil {
+			return circulation.Circulation{}, err
+		}
+		return circulation.ByID(ctx, tx, id)
+	}
 }

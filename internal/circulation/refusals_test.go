@@ -101,7 +101,7 @@ func TestEveryRefusalHasACodeAndChangesNothing(t *testing.T) {
 	pgtest.Exec(t, w.DB, `UPDATE dokument SET state = 'filed' WHERE id = $1`, closed)
 	var process circulation.Circulation
 	w.Tx(t, pgtest.Stadt, func(tx pgx.Tx) (err error) {
-		process, err = w.s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{Record: w.filed("Prozess"), Level: 4, Instance: uuid.New(), Steps: []circulation.NewStep{sign(w.Koch, circulation.Action)}})
+		process, err = started(ctx, tx)(w.s.StartTx(ctx, tx, w.System(), w.Now(), circulation.NewCirculation{Record: w.filed("Prozess"), Level: 4, Instance: uuid.New(), Steps: []circulation.NewStep{sign(w.Koch, circulation.Action)}}))
 		return err
 	})
 

@@ -122,20 +122,14 @@ func (s *Service) Add(ctx context.Context, a access.Actor, id uuid.UUID, n NewSt
 }
 
 // AddStepTx is Add in the caller's transaction, for rules and processes: it
-// asks for no rights. In a circulation with an instance the step is current at
-// once.
-func (s *Service) AddStepTx(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, circulation uuid.UUID, n NewStep) (Step, error) {
+// asks for no rights, and gives the number of the step. In a circulation with an
+// instance the step is current at once.
+func (s *Service) AddStepTx(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, circulation uuid.UUID, n NewStep) (number int, err error) {
 	r, err := s.hold(ctx, tx, circulation)
 	if err != nil {
-		return Step{}, err
+		return 0, err
 	}
-	number, err := s.add(ctx, tx, a, at, r, n)
-	if err != nil {
-		return Step{}, err
-	}
-	c, err := ByID(ctx, tx, circulation)
-	t, _ := c.Step(number)
-	return t, err
+	return s.add(ctx, tx, a, at, r, n)
 }
 
 const sqlMakeRoom = `

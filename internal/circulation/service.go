@@ -184,7 +184,11 @@ func (s *Service) Start(ctx context.Context, a access.Actor, n NewCirculation) (
 		return c, false, fault.New("circulation-of-process")
 	}
 	return idempotency.Once(ctx, s.db, a, n.Key, func(tx pgx.Tx) (Circulation, uuid.UUID, error) {
-		c, err := s.StartTx(ctx, tx, a, s.now(), n)
+		id, err := s.StartTx(ctx, tx, a, s.now(), n)
+		if err != nil {
+			return c, n.Record, err
+		}
+		c, err := ByID(ctx, tx, id)
 		return c, n.Record, err
 	})
 }
@@ -193,52 +197,49 @@ func (s *Service) Start(ctx context.Context, a access.Actor, n NewCirculation) (
 // processes (level 4); the system actor is asked for no rights, and the key is
 // not looked at. With an Instance the steps are current at once, all of them,
 // and there may be none.
-func (s *Service) StartTx(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, n NewCirculation) (Circulation, error) {
+func (s *Service) StartTx(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, n NewCirculation) (uuid.UUID, error) {
 	switch {
 	case len(n.Steps) == 0 && n.Instance == uuid.Nil:
-		return Circulation{}, fault.New("circulation-empty")
+		return uuid.Nil, fault.New("circulation-empty")
 	case len(n.Steps) > MaxNew:
-		return Circulation{}, fault.New("circulation-too-long", "most", MaxNew)
+		return uuid.Nil, fault.New("circulation-too-long", "most", MaxNew)
 	}
 	if n.Level == 0 {
 		n.Level = 2
 	}
 	h, err := s.akten.Hold(ctx, tx, a, at, n.Record)
 	if err != nil {
-		return Circulation{}, err
+		return uuid.Nil, err
 	}
 	submitter := h.Parent == nil && h.SubmittedBy != nil && *h.SubmittedBy == a.User
 	switch {
 	case !h.Changes && !submitter:
-		return Circulation{}, fault.New("read-only-role")
+		return uuid.Nil, fault.New("read-only-role")
 	case h.Kind == akte.KindDokument && h.State == akte.Filed:
-		return Circulation{}, fault.New("dokument-closed")
+		return uuid.Nil, fault.New("dokument-closed")
 	case h.Kind == akte.KindDokument && h.State == akte.Quarantined:
-		return Circulation{}, fault.New("dokument-quarantined")
+		return uuid.Nil, fault.New("dokument-quarantined")
 	case h.Lifecycle != akte.Open && h.Lifecycle != akte.Planned:
-		return Circulation{}, fault.New("circulation-record-closed")
+		return uuid.Nil, fault.New("circulation-record-closed")
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return Circulation{}, err
+		return uuid.Nil, err
 	}
 	if _, err := tx.Exec(ctx, sqlInsert, id, n.Record, n.Level, ptr(n.Instance), at, a.User); err != nil {
-		return Circulation{}, fmt.Errorf("start circulation: %w", err)
+		return uuid.Nil, fmt.Errorf("start circulation: %w", err)
 	}
 	r := &route{id: id, record: n.Record, level: n.Level, state: Running, instance: ptr(n.Instance), createdBy: a.User, version: 1, unit: h.Unit}
 	if err := s.insert(ctx, tx, a, at, r, n.Steps); err != nil {
-		return Circulation{}, err
+		return uuid.Nil, err
 	}
 	err = s.log.Append(ctx, tx, a, at, event.Fact{Kind: Started, Record: n.Record, SubjectKind: "circulation", Subject: id, Details: map[string]any{
 		"circulation_id": id, "level": n.Level, "steps": len(n.Steps), "instance_id": ptr(n.Instance),
 	}})
 	if err != nil {
-		return Circulation{}, err
+		return uuid.Nil, err
 	}
-	if err := s.advance(ctx, tx, a, at, r); err != nil {
-		return Circulation{}, err
-	}
-	return ByID(ctx, tx, id)
+	return id, s.advance(ctx, tx, a, at, r)
 }
 
 const sqlInsertSteps = `

@@ -333,20 +333,20 @@ func newStep(e run.Effect, to circulation.Station) circulation.NewStep {
 func (s *Service) add(ctx context.Context, tx pgx.Tx, sys access.Actor, at time.Time, h *held, n circulation.NewStep) (int, error) {
 	for fresh := false; ; fresh = true {
 		if h.circulation == nil || fresh {
-			c, err := s.routes.StartTx(ctx, tx, sys, at, circulation.NewCirculation{Record: h.record, Level: 4, Instance: h.id})
+			id, err := s.routes.StartTx(ctx, tx, sys, at, circulation.NewCirculation{Record: h.record, Level: 4, Instance: h.id})
 			if err != nil {
 				return 0, err
 			}
-			if _, err := tx.Exec(ctx, sqlRoute, h.id, c.ID); err != nil {
+			if _, err := tx.Exec(ctx, sqlRoute, h.id, id); err != nil {
 				return 0, fmt.Errorf("circulation of an instance: %w", err)
 			}
-			h.circulation = &c.ID
+			h.circulation = &id
 		}
-		t, err := s.routes.AddStepTx(ctx, tx, sys, at, *h.circulation, n)
+		number, err := s.routes.AddStepTx(ctx, tx, sys, at, *h.circulation, n)
 		if !fresh && (fault.Is(err, "circulation-too-long") || fault.Is(err, "circulation-ended")) {
 			continue
 		}
-		return t.Number, err
+		return number, err
 	}
 }
 
