@@ -300,7 +300,14 @@ func TestCheckSealAuditReindexAndSearchSpeakTheirJSON(t *testing.T) {
 			Findings: []client.CheckFinding{{Code: "check-index-missing", DE: "fehlt", EN: "missing"}}}),
 		"POST /api/v1/seals":       answer(map[string]any{"seals": []any{map[string]any{"number": 1}}}),
 		"GET /api/v1/seals/status": answer(map[string]any{"open": 0}),
-		"GET /api/v1/audit/verify": answer(map[string]any{"valid": false, "text": "Eintrag 7 passt nicht.", "text_en": "Entry 7 differs."}),
+		"POST /api/v1/renewals": func(w http.ResponseWriter, r *http.Request) {
+			var q client.RenewalRequest
+			_ = json.NewDecoder(r.Body).Decode(&q)
+			answer(map[string]any{"items": []any{map[string]any{"id": q.Kind}}})(w, r)
+		},
+		"GET /api/v1/renewals/timestamp": answer(map[string]any{"id": "timestamp", "number": 1, "state": "renewed"}),
+		"GET /api/v1/renewals/hashtree":  answer(map[string]any{"id": "hashtree", "number": 2, "state": "renewed", "missing": 2}),
+		"GET /api/v1/audit/verify":       answer(map[string]any{"valid": false, "text": "Eintrag 7 passt nicht.", "text_en": "Entry 7 differs."}),
 		"POST /api/v1/index/rebuild": func(w http.ResponseWriter, _ *http.Request) {
 			generation = "g-2"
 			w.WriteHeader(http.StatusAccepted)
@@ -321,6 +328,10 @@ func TestCheckSealAuditReindexAndSearchSpeakTheirJSON(t *testing.T) {
 		{[]string{"seal", "now", "--json"}, exitOK, `"number": 1`},
 		{[]string{"seal", "now"}, exitOK, "seals[0].number"},
 		{[]string{"seal", "status"}, exitOK, "open"},
+		{[]string{"seal", "renew", "--kind", "timestamp"}, exitOK, "renewals[0].state"},
+		{[]string{"seal", "renew", "--kind", "hashtree", "--json"}, exitFindings, `"missing": 2`},
+		{[]string{"seal", "renew", "--stop", "--json"}, exitOK, `"renewals": []`},
+		{[]string{"seal", "renew"}, exitUsage, ""},
 		{[]string{"audit", "verify", "--json"}, exitFindings, `"valid": false`},
 		{[]string{"reindex", "--json"}, exitOK, `"generation": "g-2"`},
 		{[]string{"search", "zaun"}, exitOK, "ein [Zaun] &  [31m"},

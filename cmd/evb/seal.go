@@ -18,6 +18,7 @@ func newSealCommand() *cobra.Command {
 			(*client.Client).SealNow),
 		newSealPart("status", "was auf welchem Algorithmus beruht und bis wann / what rests on which algorithm and until when",
 			(*client.Client).SealStatus),
+		newSealRenewCommand(),
 	)
 	return cmd
 }
@@ -60,12 +61,52 @@ func runSeal(ctx context.Context, o serverFlags, call func(*client.Client, conte
 	if o.JSON {
 		return writeJSON(out, raw)
 	}
+	if err := writeAlgorithms(out, raw); err != nil {
+		return err
+	}
+	return writeFields(out, raw)
+}
+
+// writeFields writes a document for people, a line a field.
+func writeFields(out io.Writer, raw json.RawMessage) error {
 	fields, err := flatten(raw)
 	if err != nil {
 		return commandError(err)
 	}
 	for _, f := range fields {
 		if _, err := fmt.Fprintf(out, "%-28s %s\n", f[0], f[1]); err != nil {
+			return commandError(err)
+		}
+	}
+	return nil
+}
+
+// writeAlgorithms writes what is to be done by when, a line for each set of
+// seals; nothing where the answer is no status.
+func writeAlgorithms(out io.Writer, raw json.RawMessage) error {
+	var status struct {
+		Algorithms []struct {
+			Hash        string `json:"hash"`
+			Signature   string `json:"signature"`
+			Signer      string `json:"signer"`
+			Documents   int    `json:"documents"`
+			Seals       int    `json:"seals"`
+			Until       string `json:"until"`
+			RenewBefore string `json:"renew_before"`
+			Action      string `json:"action"`
+			Lapsed      string `json:"lapsed"`
+		} `json:"algorithms"`
+	}
+	if err := json.Unmarshal(raw, &status); err != nil {
+		return commandError(err)
+	}
+	for _, a := range status.Algorithms {
+		todo := fmt.Sprintf("bis / by %.10s: evb seal renew --kind %s", a.RenewBefore, a.Action)
+		if a.Lapsed != "" {
+			todo = "Lücke / gap: " + a.Lapsed
+		}
+		if _, err := fmt.Fprintf(out, "%d Dokumente / documents, %d Siegel / seals: %s, %s, %s; gilt bis / holds until %.10s; %s\n",
+			a.Documents, a.Seals, a.Hash, a.Signature, a.Signer, a.Until, todo); err != nil {
 			return commandError(err)
 		}
 	}

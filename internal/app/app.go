@@ -299,8 +299,8 @@ func (a *App) newPreservation() (*preservation.Service, error) {
 	}
 	o := preservation.Options{
 		Now: a.o.Now, Log: a.log, Registerer: a.o.Registry, Revocation: p.revocation(), Grace: cfg.Grace, OCSPInside: a.o.Config.TSA.TRESOR,
-		Agreements: circulation.SignedUnder,
-		Algorithm:  alg, Policy: policy, RenewBefore: cfg.RenewBefore, Period: cfg.Period, MaxLeaves: cfg.MaxDocuments, PackInterval: cfg.PackInterval,
+		Agreements: circulation.SignedUnder, Rehash: a.blobs.Rehash,
+		Algorithm: alg, Policy: policy, RenewBefore: cfg.RenewBefore, Period: cfg.Period, MaxLeaves: cfg.MaxDocuments, PackInterval: cfg.PackInterval,
 	}
 	if len(p.TSA) > 0 {
 		o.TSA = p.client()

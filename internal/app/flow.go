@@ -35,4 +35,6 @@ var flow = event.Flow{
 	circulation.FinalSigned:       {preservation.Collect},
 	circulation.AgreementUpheld:   {preservation.Collect},
 	preservation.SealClosed:       {preservation.Stamp},
+	preservation.RenewalPlanned:   {preservation.Renew},
+	preservation.RenewalResumed:   {preservation.Renew},
 }

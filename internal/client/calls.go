@@ -33,6 +33,87 @@ func (c *Client) SealStatus(ctx context.Context) (json.RawMessage, error) {
 	return raw, err
 }
 
+// Renewal is what the server says about a renewal.
+type Renewal struct {
+	ID      string `json:"id"`
+	Number  int    `json:"number"`
+	Kind    string `json:"kind"`
+	State   string `json:"state"`
+	Problem bool   `json:"problem"`
+	Detail  string `json:"detail"`
+	Stopped bool   `json:"stopped"`
+	Objects int64  `json:"objects"`
+	Bytes   int64  `json:"bytes"`
+	Bad     int64  `json:"bad"`
+	Seals   int    `json:"seals"`
+	Ready   int    `json:"ready"`
+	Missing int    `json:"missing"`
+	Late    int    `json:"late"`
+}
+
+// RenewalRequest asks for renewals; the words are those of the server.
+type RenewalRequest struct {
+	Kind      string `json:"kind"`
+	Algorithm string `json:"algorithm,omitempty"`
+	ReadAll   bool   `json:"read_all,omitempty"`
+	DueOnly   bool   `json:"due_only,omitempty"`
+}
+
+type renewalAnswer struct {
+	Items []json.RawMessage `json:"items"`
+}
+
+// Renew plans renewals, or lets stopped ones go on, and waits until each is
+// renewed, stopped or needs a person; tick is called with each look. When ctx
+// ends before, the server goes on.
+func (c *Client) Renew(ctx context.Context, q RenewalRequest, tick func(Renewal)) ([]json.RawMessage, error) {
+	var planned renewalAnswer
+	r := request{method: "POST", path: "/api/v1/renewals", once: true, want: []int{http.StatusAccepted, http.StatusOK}}
+	if _, err := c.call(ctx, r, q, &planned); err != nil {
+		return nil, err
+	}
+	out := make([]json.RawMessage, len(planned.Items))
+	for i, raw := range planned.Items {
+		var r Renewal
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, err
+		}
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+			if _, err := c.call(ctx, request{method: "GET", path: "/api/v1/renewals/" + url.PathEscape(r.ID), want: ok200}, nil, &out[i]); err != nil {
+				return nil, err
+			}
+			if err := json.Unmarshal(out[i], &r); err != nil {
+				return nil, err
+			}
+			tick(r)
+			if r.State == "renewed" || r.Stopped || r.Problem {
+				break
+			}
+			if err := sleep(ctx, pause); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// StopRenewals halts every renewal that is running and gives them.
+func (c *Client) StopRenewals(ctx context.Context) ([]json.RawMessage, error) {
+	var status struct {
+		Renewals []Renewal `json:"renewals"`
+	}
+	if _, err := c.call(ctx, request{method: "GET", path: "/api/v1/seals/status", want: ok200}, nil, &status); err != nil {
+		return nil, err
+	}
+	out := make([]json.RawMessage, len(status.Renewals))
+	for i, r := range status.Renewals {
+		if _, err := c.call(ctx, request{method: "POST", path: "/api/v1/renewals/" + url.PathEscape(r.ID) + "/stop", want: ok200}, struct{}{}, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // IndexState describes the search index.
 func (c *Client) IndexState(ctx context.Context) (Index, error) {
 	var i Index

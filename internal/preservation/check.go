@@ -44,7 +44,7 @@ func (s *Service) Check(ctx context.Context, a access.Actor) ([]Finding, int, er
 		return nil, 0, err
 	}
 	c := &checker{s: s, a: a}
-	for _, step := range []func(context.Context) error{c.packs, c.late, c.seals, c.leftTrees, c.heads} {
+	for _, step := range []func(context.Context) error{c.packs, c.late, c.seals, c.leftTrees, c.renewals, c.heads} {
 		if err := step(ctx); err != nil {
 			return c.out, c.count, err
 		}

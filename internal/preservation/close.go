@@ -213,8 +213,9 @@ func (s *Service) putTree(ctx context.Context, a access.Actor, id uuid.UUID, tre
 
 const (
 	sqlInsertSeal = `
-    INSERT INTO seal (tenant, id, number, algorithm, leaves, root, leaves_key, leaves_sha256, reason, closed_at, closed_by)
-    SELECT evb_tenant(), $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9 FROM seal WHERE tenant = evb_tenant()`
+    INSERT INTO seal (tenant, id, number, algorithm, leaves, root, leaves_key, leaves_sha256, reason, closed_at, closed_by, documents)
+    SELECT evb_tenant(), $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9,
+        (SELECT count(DISTINCT dokument_id) FROM archive_version WHERE tenant = evb_tenant() AND id = ANY ($10)) FROM seal WHERE tenant = evb_tenant()`
 	sqlInsertSealState = `
     INSERT INTO seal_state (tenant, seal_id, state, at, detail) VALUES (evb_tenant(), $1, $2, $3, $4) ON CONFLICT DO NOTHING`
 	sqlGiveLeaves = `
@@ -227,15 +228,15 @@ const (
 
 func (s *Service) closeTx(ctx context.Context, tx pgx.Tx, a access.Actor, id uuid.UUID, tree *hashtree.Tree, sum []byte, leaves []openLeaf, reason string, documents *int) error {
 	now := s.now()
-	if _, err := tx.Exec(ctx, sqlInsertSeal, id, s.o.Algorithm, tree.Len(), tree.Root(), string(layout.SealLeaves(a.TenantSlug, id)), sum, reason, now, a.User); err != nil {
+	ids := make([]uuid.UUID, len(leaves))
+	for i, l := range leaves {
+		ids[i] = l.id
+	}
+	if _, err := tx.Exec(ctx, sqlInsertSeal, id, s.o.Algorithm, tree.Len(), tree.Root(), string(layout.SealLeaves(a.TenantSlug, id)), sum, reason, now, a.User, ids); err != nil {
 		return fmt.Errorf("insert seal: %w", err)
 	}
 	if _, err := tx.Exec(ctx, sqlInsertSealState, id, StateClosed, now, map[string]any{}); err != nil {
 		return fmt.Errorf("insert seal state: %w", err)
-	}
-	ids := make([]uuid.UUID, len(leaves))
-	for i, l := range leaves {
-		ids[i] = l.id
 	}
 	tag, err := tx.Exec(ctx, sqlGiveLeaves, id, ids)
 	if err != nil {

@@ -30,6 +30,10 @@ const (
     WHERE tenant = evb_tenant() AND id = $1 AND final_at IS NULL`
 	sqlInsertATS = `
     INSERT INTO ats (tenant, seal_id, chain, position, token_id) VALUES (evb_tenant(), $1, 1, 1, $2) ON CONFLICT DO NOTHING`
+	sqlInsertRenewedATS = `
+    INSERT INTO ats (tenant, seal_id, chain, position, token_id, leaf)
+    SELECT tenant, seal_id, chain, position, $2, leaf FROM renewal_seal WHERE tenant = evb_tenant() AND renewal_id = $1
+    ON CONFLICT DO NOTHING`
 )
 
 // revocationRow is time_stamp_token.revocation: base64 of DER.
@@ -39,7 +43,7 @@ type revocationRow struct {
 	Certificates []string `json:"certificates,omitempty"`
 }
 
-// complete makes the token of a stamped seal final.
+// complete makes the token of a stamped seal or renewal final.
 //
 //  1. Revocation data is fetched and put into the token (decisions 5.4); the
 //     result is verified as a token over the same root with the same signature.
@@ -57,7 +61,10 @@ func (s *Service) complete(ctx context.Context, a access.Actor, l seal) error {
 	if err != nil {
 		return err
 	}
-	key := layout.SealToken(a.TenantSlug, l.ID, 0)
+	key, beside := layout.SealToken(a.TenantSlug, l.ID, 0), layout.SealRevocation(a.TenantSlug, l.ID, 0)
+	if l.Of == ofRenewal {
+		key, beside = layout.RenewalToken(a.TenantSlug, l.ID), layout.RenewalRevocation(a.TenantSlug, l.ID)
+	}
 	if _, err = s.put(ctx, key, token, lock); errors.Is(err, storage.ErrConflict) {
 		token, err = s.adopt(ctx, key, l)
 	}
@@ -65,7 +72,7 @@ func (s *Service) complete(ctx context.Context, a access.Actor, l seal) error {
 		return err
 	}
 	if !s.o.OCSPInside && len(rev.OCSPs) > 0 {
-		if err := s.putOCSPs(ctx, a, l, rev.OCSPs, lock); err != nil {
+		if err := s.putOCSPs(ctx, beside, rev.OCSPs, lock); err != nil {
 			return err
 		}
 	}
@@ -80,6 +87,9 @@ func (s *Service) complete(ctx context.Context, a access.Actor, l seal) error {
 		if _, err := tx.Exec(ctx, sqlTokenFinal, l.TokenID, token, row, now); err != nil {
 			return err
 		}
+		if l.Of == ofRenewal {
+			return s.renewedTx(ctx, tx, a, l)
+		}
 		if _, err := tx.Exec(ctx, sqlInsertATS, l.ID, l.TokenID); err != nil {
 			return err
 		}
@@ -91,9 +101,13 @@ func (s *Service) complete(ctx context.Context, a access.Actor, l seal) error {
 			Details: map[string]any{"number": l.Number, "leaves": l.Leaves}})
 	})
 	if err != nil {
-		return fmt.Errorf("complete seal: %w", err)
+		return fmt.Errorf("complete %s: %w", l.Of.word, err)
 	}
 	pointSealed.Hit()
+	if l.Of == ofRenewal {
+		s.m.renewed.WithLabelValues(l.Purpose).Add(float64(l.Leaves))
+		return nil
+	}
 	s.m.seals.WithLabelValues(string(StateSealed)).Inc()
 	s.m.leaves.WithLabelValues().Add(float64(l.Leaves))
 	return nil
@@ -160,8 +174,8 @@ func sameToken(came, kept []byte, root digest.Digest) error {
 
 // putOCSPs keeps OCSP responses beside the token, as one SEQUENCE OF them. An
 // earlier run may have put other answers, which do as well.
-func (s *Service) putOCSPs(ctx context.Context, a access.Actor, l seal, ocsps [][]byte, lock *storage.Lock) error {
-	_, err := s.put(ctx, layout.SealRevocation(a.TenantSlug, l.ID, 0), cms.Encode(0x30, ocsps...), lock)
+func (s *Service) putOCSPs(ctx context.Context, key storage.Key, ocsps [][]byte, lock *storage.Lock) error {
+	_, err := s.put(ctx, key, cms.Encode(0x30, ocsps...), lock)
 	if errors.Is(err, storage.ErrConflict) {
 		return nil
 	}

@@ -40,6 +40,27 @@
 // A seal that needs a person has the state problem beside the others; it goes
 // on by itself when the reason is gone.
 //
+// # Renewal
+//
+//	planned --read--> read --bind--> bound --close--> closed --stamp--> stamped --complete--> renewed
+//
+// Before certificates or algorithms end, a renewal covers many seals with one
+// token (RFC 4998 section 5). Steps and what a crash leaves behind stand at
+// Service.WorkRenewal; read is for hash-tree renewals alone. No object and
+// nothing that exists is altered: records are cut from all trees when they are
+// asked for.
+//
+//	timestamp  a leaf is the hash of the newest token of seals; those that share
+//	           a token share the leaf
+//	hashtree   each seal gets a tree in the new algorithm, with a leaf
+//	           H'(H'(d) || H'(ATSC)) for each archive version in its old place;
+//	           their roots are the leaves of the renewal. Who was removed has a
+//	           leaf of zeros, and the chain is not in its record.
+//
+// Status says what ends when and which renewal it needs. What came too late, or
+// could not be covered, is a gap: named in Status and EvidenceOf, counted by a
+// metric, and found by every verifier.
+//
 // # The bucket alone
 //
 // Metadata objects and salts go to the bucket as packs at least once a minute,

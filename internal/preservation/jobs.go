@@ -14,6 +14,8 @@ const (
 	Close   = "preservation.close"   // periodic
 	Stamp   = "preservation.stamp"   // subject: a seal
 	Heads   = "preservation.heads"   // periodic
+	Renew   = "preservation.renew"   // subject: a renewal
+	Watch   = "preservation.watch"   // periodic
 )
 
 // Jobs are the kinds of work of this package.
@@ -38,6 +40,14 @@ func (s *Service) Jobs() []job.Definition {
 		{
 			Kind: Heads, Queue: job.Bulk, Timeout: time.Minute, Every: s.o.HeadInterval,
 			Run: func(ctx context.Context, j job.Job) error { return s.WriteHeads(ctx, j.Tenant) },
+		},
+		{
+			Kind: Renew, Queue: job.Renewal, Timeout: 4 * renewSlice, Open: openRenewals,
+			Run: s.runRenew,
+		},
+		{
+			Kind: Watch, Queue: job.Bulk, Timeout: time.Minute, Every: 10 * time.Minute,
+			Run: func(ctx context.Context, j job.Job) error { return s.watch(ctx, j.Tenant) },
 		},
 	}
 }

@@ -16,14 +16,18 @@ type metrics struct {
 	packs   *prometheus.CounterVec
 	heads   *prometheus.CounterVec
 	problem *prometheus.CounterVec
+	renewed *prometheus.CounterVec
+	due     *prometheus.GaugeVec
+	end     *prometheus.GaugeVec
+	gaps    *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "evb_preservation_" + name, Help: help}, labels)
 	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "evb_preservation_" + name, Help: help}, []string{"tenant"})
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "evb_preservation_" + name, Help: help}, append([]string{"tenant"}, labels...))
 	}
 	m := &metrics{
 		made:    counter("archive_versions_total", "Archive versions made, by cause.", "cause"),
@@ -35,9 +39,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		packs:   counter("packs_total", "Packs and snapshots written.", "kind"),
 		heads:   counter("log_heads_total", "Heads of event streams written.", "stream"),
 		problem: counter("problems_total", "What needs a person, by reason.", "reason"),
+		renewed: counter("renewed_leaves_total", "Leaves of completed renewals.", "purpose"),
+		due:     gauge("renew_due", "Seals inside the lead time, by the renewal they need.", "kind"),
+		end:     gauge("renew_end_seconds", "Time until the first proof ends; negative: it has ended."),
+		gaps:    gauge("gaps", "Seals whose proof has a gap."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.made, m.open, m.oldest, m.seals, m.leaves, m.stamps, m.packs, m.heads, m.problem)
+		reg.MustRegister(m.made, m.open, m.oldest, m.seals, m.leaves, m.stamps, m.packs, m.heads, m.problem, m.renewed, m.due, m.end, m.gaps)
 	}
 	return m
 }

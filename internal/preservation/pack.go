@@ -196,7 +196,7 @@ func contentType(key storage.Key) string {
 	switch n.Kind {
 	case layout.KindPack, layout.KindHead, layout.KindSnapshot:
 		return "application/json"
-	case layout.KindSealToken:
+	case layout.KindSealToken, layout.KindRenewalToken:
 		return "application/timestamp-reply"
 	}
 	return "application/octet-stream"

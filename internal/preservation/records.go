@@ -1,11 +1,9 @@
 package preservation
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -16,12 +14,8 @@ import (
 	"evb/internal/fault"
 	"evb/internal/postgres"
 	"evb/signature/digest"
-	"evb/signature/ers"
 	"evb/signature/evidence"
-	"evb/signature/hashtree"
 	"evb/signature/tsp"
-	"evb/storage"
-	"evb/storage/layout"
 )
 
 // versionRow is an archive version with its seal.
@@ -62,11 +56,13 @@ func versionRows(ctx context.Context, q postgres.Querier, dokumente ...uuid.UUID
 
 const sqlMembers = `
     SELECT g.archive_version_id, g.kind, coalesce(g.blob_id, '00000000-0000-0000-0000-000000000000'), coalesce(o.size, 0), o.sha256,
-        g.digest_algorithm, g.digest,
-        coalesce((SELECT value FROM blob_digest b WHERE b.tenant = g.tenant AND b.blob_id = g.blob_id AND b.algorithm = 'sha512'), NULL)
+        g.digest_algorithm, g.digest
     FROM group_member g LEFT JOIN blob o ON o.tenant = g.tenant AND o.id = g.blob_id
     WHERE g.tenant = evb_tenant() AND g.archive_version_id = ANY ($1)
     ORDER BY g.archive_version_id, g.position`
+
+const sqlMemberDigests = `
+    SELECT blob_id, algorithm, value FROM blob_digest WHERE tenant = evb_tenant() AND blob_id = ANY ($1) ORDER BY algorithm`
 
 // members lists the groups of archive versions with names from their metadata.
 func members(ctx context.Context, q postgres.Querier, versions []versionRow) (map[uuid.UUID][]Member, error) {
@@ -89,21 +85,20 @@ func members(ctx context.Context, q postgres.Querier, versions []versionRow) (ma
 	}
 	defer rows.Close()
 	out := make(map[uuid.UUID][]Member, len(versions))
+	var blobs []uuid.UUID
 	for rows.Next() {
 		var of uuid.UUID
 		var m Member
-		var sha256, external, sha512 []byte
+		var sha256, external []byte
 		var extAlg string
-		if err := rows.Scan(&of, &m.Kind, &m.Blob, &m.Size, &sha256, &extAlg, &external, &sha512); err != nil {
+		if err := rows.Scan(&of, &m.Kind, &m.Blob, &m.Size, &sha256, &extAlg, &external); err != nil {
 			return nil, err
 		}
 		v := byID[of]
 		switch m.Kind {
 		case MemberBlob:
 			m.Digests = []digest.Digest{{Algorithm: digest.SHA256, Value: sha256}}
-			if sha512 != nil {
-				m.Digests = append(m.Digests, digest.Digest{Algorithm: digest.SHA512, Value: sha512})
-			}
+			blobs = append(blobs, m.Blob)
 			if md := bodies[of]; md != nil {
 				if i := slices.IndexFunc(md.Members, func(f evidence.MemberFile) bool { return f.SHA256 == m.Digests[0].Hex() }); i >= 0 {
 					m.Name, m.MediaType = md.Members[i].File, md.Members[i].MediaType
@@ -113,19 +108,48 @@ func members(ctx context.Context, q postgres.Querier, versions []versionRow) (ma
 			if v.Body == nil {
 				return nil, fmt.Errorf("archive version %s: its metadata is gone", v.ID)
 			}
-			m.own("metadata.json", "application/json", []byte(*v.Body))
+			m.holds("metadata.json", "application/json", []byte(*v.Body))
 		case MemberSalt:
-			m.own("salt", "application/octet-stream", v.Salt)
+			m.holds("salt", "application/octet-stream", v.Salt)
 		case MemberExternal:
 			m.Digests = []digest.Digest{{Algorithm: digest.Algorithm(extAlg), Value: external}}
 		}
 		out[of] = append(out[of], m)
 	}
-	return out, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return out, furtherDigests(ctx, q, blobs, out)
 }
 
-func (m *Member) own(name, mediaType string, b []byte) {
-	m.Name, m.MediaType, m.Size = name, mediaType, int64(len(b))
+// furtherDigests adds what is known beside the SHA-256.
+func furtherDigests(ctx context.Context, q postgres.Querier, blobs []uuid.UUID, groups map[uuid.UUID][]Member) error {
+	rows, err := q.Query(ctx, sqlMemberDigests, blobs)
+	if err != nil {
+		return fmt.Errorf("digests of members: %w", err)
+	}
+	known := map[uuid.UUID][]digest.Digest{}
+	var blob uuid.UUID
+	var alg string
+	var value []byte
+	if _, err = pgx.ForEachRow(rows, []any{&blob, &alg, &value}, func() error {
+		known[blob] = append(known[blob], digest.Digest{Algorithm: digest.Algorithm(alg), Value: slices.Clone(value)})
+		return nil
+	}); err != nil {
+		return fmt.Errorf("digests of members: %w", err)
+	}
+	for _, g := range groups {
+		for i := range g {
+			if g[i].Kind == MemberBlob {
+				g[i].Digests = append(g[i].Digests, known[g[i].Blob]...)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Member) holds(name, mediaType string, b []byte) {
+	m.Name, m.MediaType, m.Size, m.own = name, mediaType, int64(len(b)), b
 	m.Digests = []digest.Digest{digest.Of(digest.SHA256, b), digest.Of(digest.SHA512, b)}
 }
 
@@ -135,6 +159,9 @@ func (m Member) in(alg digest.Algorithm) ([]byte, bool) {
 		if d.Algorithm == alg {
 			return d.Value, true
 		}
+	}
+	if m.own != nil && alg.Available() {
+		return digest.Of(alg, m.own).Value, true
 	}
 	return nil, false
 }
@@ -249,7 +276,7 @@ func (s *Service) proven(ctx context.Context, a access.Actor, rows []versionRow)
 		return nil, err
 	}
 	out := make([]ArchiveVersion, len(rows))
-	trees := trees{}
+	trees := newTrees()
 	for i, r := range rows {
 		v := ArchiveVersion{ID: r.ID, Number: r.Number, Cause: r.Cause, CreatedAt: r.CreatedAt.UTC(), Salt: r.Salt, Members: groups[r.ID]}
 		if r.Version != nil {
@@ -262,8 +289,8 @@ func (s *Service) proven(ctx context.Context, a access.Actor, rows []versionRow)
 			v.Seal = *r.Seal
 		}
 		if r.SealedAt != nil {
-			v.SealedAt, v.Tokens = r.SealedAt.UTC(), tokens[*r.Seal]
-			if v.Record, err = s.record(ctx, a, trees, v, *r.Leaf, *r.Algorithm); err != nil {
+			v.SealedAt = r.SealedAt.UTC()
+			if v.Record, v.Tokens, err = s.record(ctx, a, trees, v, *r.Leaf, tokens[*r.Seal]); err != nil {
 				return nil, fmt.Errorf("archive version %s: %w", r.ID, err)
 			}
 		}
@@ -272,132 +299,8 @@ func (s *Service) proven(ctx context.Context, a access.Actor, rows []versionRow)
 	return out, nil
 }
 
-// errRenewed says that the record has renewals, which this version of the
-// program does not write and cannot read back.
-var errRenewed = errors.New("the seal was renewed by a newer version of the program")
-
-// record cuts the reduced hash tree out of the tree in the bucket.
-func (s *Service) record(ctx context.Context, a access.Actor, open trees, v ArchiveVersion, leaf int, alg digest.Algorithm) ([]byte, error) {
-	if len(v.Tokens) != 1 {
-		return nil, errRenewed
-	}
-	digests := make([][]byte, len(v.Members))
-	for i, m := range v.Members {
-		value, ok := m.in(alg)
-		if !ok {
-			return nil, fmt.Errorf("no %s digest of %s", alg, m.Name)
-		}
-		digests[i] = value
-	}
-	tree, err := s.tree(ctx, a, open, v.Seal)
-	if err != nil {
-		return nil, err
-	}
-	lists, err := tree.Reduced(leaf, digests)
-	if err != nil {
-		return nil, fmt.Errorf("tree of seal %s: %w", v.Seal, err)
-	}
-	ts, err := ers.NewTimestamp(alg, lists, v.Tokens[0].DER)
-	if err != nil {
-		return nil, err
-	}
-	er, err := ers.New(ts)
-	if err != nil {
-		return nil, err
-	}
-	return er.Raw, nil
-}
-
-// wholeTree is the size up to which a tree file is read at once: one call to the
-// store instead of one a level.
-const wholeTree = 256 << 10
-
-// reducer cuts the path of a leaf out of a tree.
-type reducer interface {
-	Reduced(leaf int, digests [][]byte) ([]hashtree.List, error)
-}
-
-// trees are those that one call has opened: a thousand Dokumente share a seal.
-type trees map[uuid.UUID]reducer
-
-// tree opens the tree of a seal: a small file is read at once, of a large one a
-// range a level and leaf. A tree file that is gone is built again from the leaf
-// list.
-func (s *Service) tree(ctx context.Context, a access.Actor, open trees, sealID uuid.UUID) (reducer, error) {
-	if t := open[sealID]; t != nil {
-		return t, nil
-	}
-	key := layout.SealLevels(a.TenantSlug, sealID)
-	info, err := s.store.Stat(ctx, key)
-	if errors.Is(err, storage.ErrNotFound) {
-		t, err := s.treeFromLeaves(ctx, a, sealID)
-		if err != nil {
-			return nil, err
-		}
-		open[sealID] = t
-		return t, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var r io.ReaderAt = &objectReader{ctx: ctx, store: s.store, key: key}
-	if info.Size <= s.wholeTree {
-		b, err := readAll(ctx, s.store, key)
-		if err != nil {
-			return nil, err
-		}
-		r = bytes.NewReader(b)
-	}
-	f, err := hashtree.Open(r, info.Size)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	open[sealID] = f
-	return f, nil
-}
-
-func (s *Service) treeFromLeaves(ctx context.Context, a access.Actor, sealID uuid.UUID) (reducer, error) {
-	key := layout.SealLeaves(a.TenantSlug, sealID)
-	r, _, err := s.store.Get(ctx, key, storage.Range{})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }()
-	t, err := hashtree.Read(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	return t, nil
-}
-
-// objectReader reads ranges of a stored object. The bytes are not verified here:
-// a wrong one gives a reduced tree that does not lead to the stamped root, which
-// ers.NewTimestamp refuses.
-type objectReader struct {
-	ctx   context.Context //nolint:containedctx // lives as long as one call
-	store storage.Store
-	key   storage.Key
-}
-
-// ReadAt implements io.ReaderAt.
-func (o *objectReader) ReadAt(p []byte, off int64) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	r, _, err := o.store.Get(o.ctx, o.key, storage.Range{Offset: off, Length: int64(len(p))})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = r.Close() }()
-	n, err := io.ReadFull(r, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
-	}
-	return n, err
-}
-
 const sqlTokens = `
-    SELECT s.seal_id, s.chain, s.position, t.token, t.algorithm, t.imprint, t.gen_time, t.tsa, t.revocation
+    SELECT s.seal_id, s.chain, s.position, t.token, t.algorithm, t.imprint, t.gen_time, t.tsa, t.revocation, t.subject_id, coalesce(s.leaf, 0)
     FROM ats s JOIN time_stamp_token t ON t.tenant = s.tenant AND t.id = s.token_id
     WHERE s.tenant = evb_tenant() AND s.seal_id = ANY ($1) AND t.final_at IS NOT NULL
     ORDER BY s.seal_id, s.chain, s.position`
@@ -414,7 +317,7 @@ func tokensOf(ctx context.Context, q postgres.Querier, seals []uuid.UUID) (map[u
 		var of uuid.UUID
 		var t Token
 		var rev revocationRow
-		if err := rows.Scan(&of, &t.Chain, &t.Position, &t.DER, &t.Imprint.Algorithm, &t.Imprint.Value, &t.GenTime, &t.TSA, &rev); err != nil {
+		if err := rows.Scan(&of, &t.Chain, &t.Position, &t.DER, &t.Imprint.Algorithm, &t.Imprint.Value, &t.GenTime, &t.TSA, &rev, &t.subject, &t.leaf); err != nil {
 			return nil, err
 		}
 		if err := t.material(rev); err != nil {

@@ -77,7 +77,7 @@ func (s *Service) SealNow(ctx context.Context, a access.Actor, dokumente ...uuid
 // finish brings one seal to its end, or to a wait that is too long.
 func (s *Service) finish(ctx context.Context, a access.Actor, id uuid.UUID, out *SealReport) error {
 	for {
-		wait, err := s.advance(ctx, a, id, true)
+		wait, err := s.advance(ctx, a, ofSeal, id, true)
 		if err != nil || wait <= 0 {
 			return err
 		}

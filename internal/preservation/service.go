@@ -14,6 +14,7 @@ import (
 
 	"evb/internal/access"
 	"evb/internal/akte"
+	"evb/internal/blob"
 	"evb/internal/event"
 	"evb/internal/fault"
 	"evb/internal/postgres"
@@ -55,6 +56,9 @@ type Options struct {
 	// Agreements gives what people have signed under the versions of a Dokument;
 	// each is sealed with its version. nil: nobody signs.
 	Agreements func(ctx context.Context, q postgres.Querier, dokument uuid.UUID) ([]Agreement, error)
+	// Rehash gives objects a digest in a further algorithm by reading them, for
+	// hash-tree renewals (blob.Service.Rehash); nil: none can be made.
+	Rehash func(ctx context.Context, tenant access.Tenant, alg digest.Algorithm, after uuid.UUID, n int, all bool) (blob.RehashReport, error)
 	// RenewBefore is the lead time of renewals; 0: 180 days.
 	RenewBefore time.Duration
 	// Period is how long archive versions are collected before a tree closes;
@@ -174,11 +178,13 @@ const snapshotKeep = 90 * 24 * time.Hour
 // lockClass ("evb") names the advisory locks of the program; the second number
 // says which. A lock is held by a session, so it falls when the process dies.
 const (
-	lockClass = 0x657662
-	lockClose = 1 << 20 // plus the tenant: one closer
-	lockPack  = 2 << 20 // plus the tenant: one packer
-	lockHeads = 3 << 20 // plus the tenant: one writer of heads
-	lockStamp = 0x657663
+	lockClass    = 0x657662
+	lockClose    = 1 << 20 // plus the tenant: one closer
+	lockPack     = 2 << 20 // plus the tenant: one packer
+	lockHeads    = 3 << 20 // plus the tenant: one writer of heads
+	lockRenewals = 4 << 20 // plus the tenant: one planner of renewals
+	lockStamp    = 0x657663
+	lockRenew    = 0x657664
 )
 
 // elected runs fn while this process holds the advisory lock (class, number).

@@ -31,9 +31,12 @@ var (
 // asked: each may have cost money.
 const lostLimit = 2
 
-// seal is a row of seal with what steers its way.
+// seal is what a token is asked for, the tree of a seal or of a renewal, with
+// what steers its way.
 type seal struct {
+	Of        *stampable `db:"-"`
 	ID        uuid.UUID
+	Purpose   string
 	Number    int
 	Algorithm digest.Algorithm
 	Leaves    int
@@ -56,8 +59,22 @@ func (s seal) is(state SealState) bool {
 	return false
 }
 
+// stampable is what differs between a seal and a renewal on the way to a token.
+type stampable struct {
+	word             string // in facts and messages
+	load, state      string // SQL
+	final            SealState
+	stamped, problem event.Kind
+	unknown          string // fault
+}
+
+var (
+	ofSeal    = &stampable{"seal", sqlSeal, sqlInsertSealState, StateSealed, SealStamped, SealProblem, "seal-not-found"}
+	ofRenewal = &stampable{"renewal", sqlRenewalTree, sqlInsertRenewalState, StateRenewed, RenewalStamped, RenewalProblem, "renewal-not-found"}
+)
+
 const sqlSeal = `
-    SELECT l.id, l.number, l.algorithm, l.leaves, l.root,
+    SELECT l.id, 'seal', l.number, l.algorithm, l.leaves, l.root,
         ARRAY(SELECT state FROM seal_state x WHERE x.tenant = l.tenant AND x.seal_id = l.id),
         t.id, t.token, t.gen_time, t.final_at,
         (SELECT count(*) FROM stamp_request r WHERE r.tenant = l.tenant AND r.subject_id = l.id AND r.outcome = 'lost')::int,
@@ -65,10 +82,10 @@ const sqlSeal = `
     FROM seal l LEFT JOIN time_stamp_token t ON t.tenant = l.tenant AND t.subject_id = l.id
     WHERE l.tenant = evb_tenant() AND l.id = $1`
 
-func (s *Service) seal(ctx context.Context, tenant access.Tenant, id uuid.UUID) (seal, error) {
+func (s *Service) seal(ctx context.Context, tenant access.Tenant, of *stampable, id uuid.UUID) (seal, error) {
 	var out seal
 	err := s.db.Read(ctx, tenant, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlSeal, id)
+		rows, err := q.Query(ctx, of.load, id)
 		if err != nil {
 			return err
 		}
@@ -76,8 +93,9 @@ func (s *Service) seal(ctx context.Context, tenant access.Tenant, id uuid.UUID) 
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return out, fault.New("seal-not-found")
+		return out, fault.New(of.unknown)
 	}
+	out.Of = of
 	return out, err
 }
 
@@ -102,12 +120,12 @@ func (s *Service) runStamp(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
-	wait, err := s.advance(ctx, a, j.Subject, false)
+	wait, err := s.advance(ctx, a, ofSeal, j.Subject, false)
 	switch {
 	case fault.Is(err, "seal-not-found"):
 		return nil
 	case err != nil && j.Last:
-		return errors.Join(err, s.markProblem(ctx, a, j.Subject, err))
+		return errors.Join(err, s.markProblem(ctx, a, ofSeal, j.Subject, err))
 	case err != nil:
 		return err
 	case wait > 0:
@@ -116,24 +134,24 @@ func (s *Service) runStamp(ctx context.Context, j job.Job) error {
 	return nil
 }
 
-// advance brings a seal from closed over stamped to sealed and returns how long
-// to wait before it can go on, 0 when it is sealed. One process works on a seal
-// at a time. With urgent a person asked: the pause after lost answers is over,
+// advance brings a seal, or a closed renewal, over stamped to its end and returns
+// how long to wait before it can go on, 0 when it is there. One process works on
+// one at a time. With urgent a person asked: the pause after lost answers is over,
 // and it waits for its turn.
-func (s *Service) advance(ctx context.Context, a access.Actor, id uuid.UUID, urgent bool) (time.Duration, error) {
+func (s *Service) advance(ctx context.Context, a access.Actor, of *stampable, id uuid.UUID, urgent bool) (time.Duration, error) {
 	var wait time.Duration
 	h := fnv.New32a()
 	_, _ = h.Write(id[:])
 	mine, err := s.elected(ctx, lockStamp, int32(h.Sum32()), urgent, func() error { //nolint:gosec // any number will do
-		l, err := s.seal(ctx, a.Tenant, id)
-		if err != nil || l.is(StateSealed) {
+		l, err := s.seal(ctx, a.Tenant, of, id)
+		if err != nil || l.is(of.final) {
 			return err
 		}
 		if l.TokenID == nil {
 			if wait, err = s.ask(ctx, a, l, urgent); err != nil || wait > 0 {
 				return err
 			}
-			if l, err = s.seal(ctx, a.Tenant, id); err != nil {
+			if l, err = s.seal(ctx, a.Tenant, of, id); err != nil {
 				return err
 			}
 		}
@@ -157,7 +175,7 @@ const (
     WHERE tenant = evb_tenant() AND subject_id = $1 AND outcome = ''`
 	sqlInsertRequest = `
     INSERT INTO stamp_request (tenant, id, purpose, subject_id, algorithm, imprint, nonce, tsa, asked_at)
-    VALUES (evb_tenant(), $1, 'seal', $2, $3, $4, $5, $6, $7)`
+    VALUES (evb_tenant(), $1, $8, $2, $3, $4, $5, $6, $7)`
 	sqlAnswered = `
     UPDATE stamp_request SET outcome = $2, answered_at = $3, detail = $4 WHERE tenant = evb_tenant() AND id = $1`
 	sqlInsertToken = `
@@ -190,7 +208,7 @@ func (s *Service) ask(ctx context.Context, a access.Actor, l seal, urgent bool) 
 	}
 	if l.Lost >= lostLimit && !urgent && l.LastAsked != nil {
 		if rest := s.o.LostPause - s.now().Sub(*l.LastAsked); rest > 0 {
-			return rest, s.markProblem(ctx, a, l.ID, fault.New("tsa-lost", "count", l.Lost))
+			return rest, s.markProblem(ctx, a, l.Of, l.ID, fault.New("tsa-lost", "count", l.Lost))
 		}
 	}
 	root := digest.Digest{Algorithm: l.Algorithm, Value: l.Root}
@@ -221,7 +239,7 @@ func (s *Service) recordRequest(ctx context.Context, a access.Actor, l seal, at 
 		return id, err
 	}
 	return id, s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sqlInsertRequest, id, l.ID, at.Imprint.Algorithm, at.Imprint.Value, at.Nonce.Bytes(), at.URL, s.now())
+		_, err := tx.Exec(ctx, sqlInsertRequest, id, l.ID, at.Imprint.Algorithm, at.Imprint.Value, at.Nonce.Bytes(), at.URL, s.now(), l.Purpose)
 		return err
 	})
 }
@@ -269,10 +287,10 @@ func (s *Service) keepToken(ctx context.Context, a access.Actor, l seal, request
 		if err != nil || tag.RowsAffected() == 0 {
 			return err // another token was first: this one is dropped
 		}
-		if _, err := tx.Exec(ctx, sqlInsertSealState, l.ID, StateStamped, now, map[string]any{}); err != nil {
+		if _, err := tx.Exec(ctx, l.Of.state, l.ID, StateStamped, now, map[string]any{}); err != nil {
 			return err
 		}
-		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: SealStamped, SubjectKind: "seal", Subject: l.ID,
+		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: l.Of.stamped, SubjectKind: l.Of.word, Subject: l.ID,
 			Details: map[string]any{"number": l.Number, "tsa": res.URL, "gen_time": facts.genTime.Format(event.TimeFormat)}})
 	})
 	if err != nil {
@@ -280,7 +298,9 @@ func (s *Service) keepToken(ctx context.Context, a access.Actor, l seal, request
 	}
 	pointStamped.Hit()
 	s.m.stamps.WithLabelValues("granted").Inc()
-	s.m.seals.WithLabelValues(string(StateStamped)).Inc()
+	if l.Of == ofSeal {
+		s.m.seals.WithLabelValues(string(StateStamped)).Inc()
+	}
 	return nil
 }
 
@@ -305,8 +325,8 @@ func stampFault(err error, lost int) error {
 	return err
 }
 
-// markProblem says that a seal needs a person, once.
-func (s *Service) markProblem(ctx context.Context, a access.Actor, id uuid.UUID, cause error) error {
+// markProblem says that a seal or renewal needs a person, once.
+func (s *Service) markProblem(ctx context.Context, a access.Actor, of *stampable, id uuid.UUID, cause error) error {
 	code := "internal"
 	detail := map[string]any{}
 	if f, ok := fault.As(cause); ok {
@@ -315,14 +335,14 @@ func (s *Service) markProblem(ctx context.Context, a access.Actor, id uuid.UUID,
 	}
 	detail["code"] = code
 	s.m.problem.WithLabelValues(code).Inc()
-	s.o.Log.ErrorContext(ctx, "a seal needs a person", "seal", id, "err", cause)
+	s.o.Log.ErrorContext(ctx, "evidence needs a person", of.word, id, "err", cause)
 	now := s.now()
 	return s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, sqlInsertSealState, id, StateProblem, now, detail)
+		tag, err := tx.Exec(ctx, of.state, id, StateProblem, now, detail)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: SealProblem, SubjectKind: "seal", Subject: id, Details: map[string]any{"code": code}})
+		return s.log.Append(ctx, tx, a, now, event.Fact{Kind: of.problem, SubjectKind: of.word, Subject: id, Details: map[string]any{"code": code}})
 	})
 }
 

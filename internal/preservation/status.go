@@ -3,7 +3,6 @@ package preservation
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +24,7 @@ func (s *Service) EvidenceOf(ctx context.Context, a access.Actor, dokument uuid.
 	}
 	out := Evidence{State: Pending}
 	var first *versionRow
+	var info SealInfo
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		rows, err := versionRows(ctx, q, dokument)
 		if err != nil {
@@ -51,20 +51,32 @@ func (s *Service) EvidenceOf(ctx context.Context, a access.Actor, dokument uuid.
 			return nil
 		}
 		out.State, out.SealID = first.state(), *first.Seal
-		info, err := s.sealInfo(ctx, q, *first.Seal)
-		if err != nil {
+		if info, err = s.sealInfo(ctx, q, *first.Seal); err != nil {
 			return err
 		}
 		switch out.State {
 		case Sealed:
 			out.SealedAt, out.RenewBefore = first.SealedAt.UTC(), info.RenewBefore
-			out.Algorithms = []string{string(info.Algorithm), info.SignatureAlgorithm}
+			out.Algorithms = []string{string(info.Hash), info.SignatureAlgorithm}
 		case Problem:
 			out.Reason = info.Detail
 		}
 		return nil
 	})
-	return out, err
+	if err != nil || out.State != Sealed {
+		return out, err
+	}
+	// A proof that has ended, or was renewed too late, is none: that is said.
+	gap := s.lapsed(info.Hash, info.SignatureAlgorithm, info.CertificateNotAfter, s.now())
+	if gap == "" && info.Renewals > 0 {
+		if gap, err = s.gapOf(ctx, a, *first.Seal, *first.Leaf); err != nil {
+			return out, err
+		}
+	}
+	if gap != "" {
+		out.State, out.Reason = Problem, fault.Text("de", "evidence-gap-"+gap, nil)
+	}
+	return out, nil
 }
 
 func (r versionRow) state() EvidenceState {
@@ -82,9 +94,17 @@ const sqlSealInfos = `
         (SELECT x.at FROM seal_state x WHERE x.tenant = l.tenant AND x.seal_id = l.id AND x.state = 'sealed'),
         (SELECT x.detail FROM seal_state x WHERE x.tenant = l.tenant AND x.seal_id = l.id AND x.state = 'problem'),
         t.gen_time, coalesce(t.tsa, ''), t.token, coalesce(t.signature_algorithm, ''), coalesce(t.key_bits, 0), t.certificate_not_after,
+        coalesce(t.algorithm, l.algorithm), coalesce(t.chain, 0), coalesce(t.renewals, 0), l.documents,
         (SELECT count(*) FROM stamp_request r WHERE r.tenant = l.tenant AND r.subject_id = l.id)::int,
         (SELECT count(*) FROM stamp_request r WHERE r.tenant = l.tenant AND r.subject_id = l.id AND r.outcome = 'lost')::int
-    FROM seal l LEFT JOIN time_stamp_token t ON t.tenant = l.tenant AND t.subject_id = l.id
+    FROM seal l LEFT JOIN LATERAL (
+        SELECT k.gen_time, k.tsa, k.token, k.signature_algorithm, k.key_bits, k.certificate_not_after, k.algorithm, x.chain, x.position,
+            (SELECT count(*) - 1 FROM ats n WHERE n.tenant = x.tenant AND n.seal_id = x.seal_id)::int AS renewals
+        FROM ats x JOIN time_stamp_token k ON k.tenant = x.tenant AND k.id = x.token_id WHERE x.tenant = l.tenant AND x.seal_id = l.id
+        UNION ALL
+        SELECT k.gen_time, k.tsa, k.token, k.signature_algorithm, k.key_bits, k.certificate_not_after, k.algorithm, 0, 0, 0
+        FROM time_stamp_token k WHERE k.tenant = l.tenant AND k.subject_id = l.id
+        ORDER BY 8 DESC, 9 DESC LIMIT 1) t ON true
     WHERE l.tenant = evb_tenant() `
 
 type problemRow struct {
@@ -105,14 +125,15 @@ func (s *Service) sealInfos(ctx context.Context, q postgres.Querier, where strin
 		var sealedAt, genTime, notAfter *time.Time
 		var problem *problemRow
 		if err := rows.Scan(&i.ID, &i.Number, &i.Algorithm, &i.Leaves, &root, &i.Reason, &i.ClosedAt, &sealedAt, &problem,
-			&genTime, &i.TSA, &token, &i.SignatureAlgorithm, &i.KeyBits, &notAfter, &i.Requests, &i.Lost); err != nil {
+			&genTime, &i.TSA, &token, &i.SignatureAlgorithm, &i.KeyBits, &notAfter, &i.Hash, &i.Chains, &i.Renewals, &i.Documents, &i.Requests, &i.Lost); err != nil {
 			return nil, err
 		}
 		i.Root, i.ClosedAt, i.State = digest.Digest{Algorithm: i.Algorithm, Value: root}, i.ClosedAt.UTC(), StateClosed
 		if genTime != nil {
 			i.State, i.GenTime, i.CertificateNotAfter = StateStamped, genTime.UTC(), notAfter.UTC()
 			i.Signer = signerOf(token)
-			i.RenewBefore = s.renewBefore(i)
+			_, end := s.firstEnd(i.Hash, i.SignatureAlgorithm, i.CertificateNotAfter)
+			i.RenewBefore = end.Add(-s.o.RenewBefore)
 		}
 		switch {
 		case sealedAt != nil:
@@ -136,11 +157,10 @@ func (s *Service) sealInfo(ctx context.Context, q postgres.Querier, id uuid.UUID
 	return list[0], nil
 }
 
-// ends gives the dates of the list for hash and signature of a seal, zero where
-// there is no end.
-func (s *Service) ends(hash digest.Algorithm, signature string) (hashUntil, signatureUntil time.Time) {
-	now := s.now()
-	hashUntil = s.o.Policy.Hash(hash, now).UnfitFrom
+// endsAt gives the dates of the list for hash and signature of a proof as it
+// judges them at a time, zero where there is no end.
+func (s *Service) endsAt(hash digest.Algorithm, signature string, at time.Time) (hashUntil, signatureUntil time.Time) {
+	hashUntil = s.o.Policy.Hash(hash, at).UnfitFrom
 	parts := strings.Fields(signature) // "ecdsa P-256 sha256", "rsa-pkcs1 3072 sha256"
 	if len(parts) != 3 {
 		return hashUntil, time.Time{}
@@ -155,20 +175,7 @@ func (s *Service) ends(hash digest.Algorithm, signature string) (hashUntil, sign
 			bits = 256 // brainpool and ANSSI names; the list decides by the curve
 		}
 	}
-	return hashUntil, s.o.Policy.Signature(scheme, bits, curve, digest.Algorithm(parts[2]), now).UnfitFrom
-}
-
-// renewBefore is when the earliest of certificate, signature and hash ends,
-// minus the lead time.
-func (s *Service) renewBefore(i SealInfo) time.Time {
-	end := i.CertificateNotAfter
-	hash, sig := s.ends(i.Algorithm, i.SignatureAlgorithm)
-	for _, t := range []time.Time{hash, sig} {
-		if !t.IsZero() && t.Before(end) {
-			end = t
-		}
-	}
-	return end.Add(-s.o.RenewBefore)
+	return hashUntil, s.o.Policy.Signature(scheme, bits, curve, digest.Algorithm(parts[2]), at).UnfitFrom
 }
 
 // Seals lists the seals of the tenant, newest first, at most limit (0: 200)
@@ -245,10 +252,17 @@ func (s *Service) Status(ctx context.Context, a access.Actor) (StatusReport, err
 		if err := q.QueryRow(ctx, sqlCounts).Scan(&out.InIntake, &out.Unpacked); err != nil {
 			return err
 		}
-		if err := s.usage(ctx, q, &out); err != nil {
+		var err error
+		if out.Seals, err = s.usage(ctx, q); err != nil {
 			return err
 		}
-		var err error
+		if out.Gaps, out.GapCount, err = gaps(ctx, q, 100); err != nil {
+			return err
+		}
+		s.alarm(a.Tenant, out.Seals, out.GapCount)
+		if out.Renewals, err = renewalInfos(ctx, q, `AND NOT `+sqlIsRenewed+` ORDER BY r.number`); err != nil {
+			return err
+		}
 		if out.Unfinished, err = s.sealInfos(ctx, q, `AND NOT `+sqlIsSealed+` ORDER BY l.number`); err != nil {
 			return err
 		}
@@ -265,57 +279,6 @@ func (s *Service) Status(ctx context.Context, a access.Actor) (StatusReport, err
 }
 
 const sqlIsSealed = `EXISTS (SELECT FROM seal_state x WHERE x.tenant = l.tenant AND x.seal_id = l.id AND x.state = 'sealed')`
-
-// sqlUsage adds up the seals by what they rest on. A certificate is told from
-// another by its end; one token of each shows whose it is.
-const sqlUsage = `
-    SELECT u.algorithm, u.signature_algorithm, u.tsa, u.not_after, u.seals, u.leaves, t.token
-    FROM (
-        SELECT l.algorithm, t.signature_algorithm, t.tsa, t.certificate_not_after AS not_after, count(*)::int AS seals, sum(l.leaves)::int AS leaves, max(l.number) AS newest
-        FROM seal l JOIN time_stamp_token t ON t.tenant = l.tenant AND t.subject_id = l.id
-        WHERE l.tenant = evb_tenant() AND ` + sqlIsSealed + `
-        GROUP BY 1, 2, 3, 4) u
-    JOIN seal n ON n.tenant = evb_tenant() AND n.number = u.newest
-    JOIN time_stamp_token t ON t.tenant = n.tenant AND t.subject_id = n.id
-    ORDER BY u.newest`
-
-// usage says what rests on which algorithm, authority and signer.
-func (s *Service) usage(ctx context.Context, q postgres.Querier, out *StatusReport) error {
-	rows, err := q.Query(ctx, sqlUsage)
-	if err != nil {
-		return fmt.Errorf("use of algorithms: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var l SealInfo
-		var seals int
-		var token []byte
-		if err := rows.Scan(&l.Algorithm, &l.SignatureAlgorithm, &l.TSA, &l.CertificateNotAfter, &seals, &l.Leaves, &token); err != nil {
-			return err
-		}
-		l.Signer, l.CertificateNotAfter = signerOf(token), l.CertificateNotAfter.UTC()
-		l.RenewBefore = s.renewBefore(l)
-		k := slices.IndexFunc(out.Seals, func(u AlgorithmUse) bool {
-			return u.Hash == l.Algorithm && u.Signature == l.SignatureAlgorithm && u.TSA == l.TSA && u.Signer == l.Signer
-		})
-		if k < 0 {
-			hash, sig := s.ends(l.Algorithm, l.SignatureAlgorithm)
-			out.Seals = append(out.Seals, AlgorithmUse{Hash: l.Algorithm, Signature: l.SignatureAlgorithm, TSA: l.TSA, Signer: l.Signer,
-				HashUntil: hash, SignatureUntil: sig, CertificateUntil: l.CertificateNotAfter, RenewBefore: l.RenewBefore})
-			k = len(out.Seals) - 1
-		}
-		u := &out.Seals[k]
-		u.Seals += seals
-		u.Leaves += l.Leaves
-		if l.CertificateNotAfter.Before(u.CertificateUntil) {
-			u.CertificateUntil = l.CertificateNotAfter
-		}
-		if l.RenewBefore.Before(u.RenewBefore) {
-			u.RenewBefore = l.RenewBefore
-		}
-	}
-	return rows.Err()
-}
 
 // signerOf is the subject of a token's certificate, empty where there is none.
 func signerOf(token []byte) string {

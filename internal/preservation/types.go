@@ -52,6 +52,7 @@ const (
 	StateStamped SealState = "stamped"
 	StateSealed  SealState = "sealed"
 	StateProblem SealState = "problem"
+	StateRenewed SealState = "renewed" // of a renewal
 )
 
 // MemberKind says what a member of a data object group is.
@@ -74,8 +75,10 @@ type Member struct {
 	Name      string
 	MediaType string
 	Size      int64
-	// Digests hold SHA-256 and SHA-512 of the bytes.
+	// Digests hold SHA-256 and SHA-512 of the bytes, and what renewals asked for.
 	Digests []digest.Digest
+
+	own []byte // the bytes of metadata and salt
 }
 
 // Token is one time-stamp token of a record, oldest first.
@@ -90,6 +93,9 @@ type Token struct {
 	// CRLs, OCSPs and Certificates are DER: what belongs to the token, whether it
 	// is inside or not.
 	CRLs, OCSPs, Certificates [][]byte
+
+	subject uuid.UUID // the seal or renewal it was asked for
+	leaf    int       // in the tree of the renewal
 }
 
 // ArchiveVersion is one data object group with its proof, as an export needs it.
@@ -163,6 +169,12 @@ type SealInfo struct {
 	KeyBits             int
 	CertificateNotAfter time.Time
 	RenewBefore         time.Time
+	// Hash is the algorithm of its newest chain, Chains how many it has, Renewals
+	// how many time-stamps follow the first.
+	Hash             digest.Algorithm
+	Chains, Renewals int
+	// Documents is how many Dokumente its archive versions belonged to when it closed.
+	Documents int
 	// Requests is how many requests were sent for it, Lost how many of them
 	// brought no answer.
 	Requests, Lost int
@@ -200,24 +212,53 @@ type StatusReport struct {
 	Unfinished []SealInfo
 	LastSeal   *SealInfo
 	Heads      []HeadInfo
+	// Renewals are those that are not done.
+	Renewals []RenewalInfo
+	// Gaps are the first 100 of GapCount.
+	Gaps     []Gap
+	GapCount int
 }
 
-// AlgorithmUse is a set of seals that rest on the same algorithms and the same
-// authority.
+// AlgorithmUse is a set of seals whose newest time-stamps rest on the same
+// algorithms, key size and certificates.
 type AlgorithmUse struct {
 	Hash      digest.Algorithm
-	Signature string // "ecdsa P-256", "rsa-pkcs1 3072"
+	Signature string // "ecdsa P-256 sha256", "rsa-pkcs1 3072 sha256"
+	KeyBits   int
 	TSA       string
 	Signer    string
 	Seals     int
-	Leaves    int
+	// Leaves are archive versions that are still there, Documents the Dokumente
+	// they belong to, counted once in each seal.
+	Leaves, Documents int
 	// HashUntil and SignatureUntil are the dates of the list, zero for no end;
 	// CertificateUntil is the earliest end of the certificates.
 	HashUntil        time.Time
 	SignatureUntil   time.Time
 	CertificateUntil time.Time
-	// RenewBefore is the earliest of them minus the lead time.
+	// Until is the earliest of them, Action the renewal that is needed before, and
+	// RenewBefore Until minus the lead time. Due says that this has come.
+	Until       time.Time
+	Action      RenewalKind
 	RenewBefore time.Time
+	Due         bool
+	// Lapsed says what ended without a renewal ("certificate", "signature",
+	// "hash"): the proof has a gap. Empty: none.
+	Lapsed string
+}
+
+// Gap is a seal whose proof was interrupted.
+type Gap struct {
+	Seal          uuid.UUID
+	SealNumber    int
+	Renewal       uuid.UUID
+	RenewalNumber int
+	// Reason is what had ended when the renewal came ("certificate", "signature",
+	// "hash"), or "missing": archive versions that a hash-tree renewal could not
+	// cover, because their bytes are gone or changed.
+	Reason string
+	// Versions is how many archive versions are concerned.
+	Versions int
 }
 
 // HeadInfo is the newest head of an event stream outside the database.

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sharedtest.Walks(5)
-	worldtest.Main(m, worldtest.Victim("worker", worker))
+	worldtest.Main(m, worldtest.Victim("worker", worker), worldtest.Victim("renewer", renewer))
 }
 
 var (
@@ -65,7 +65,7 @@ func newWorld(t testing.TB, change ...func(*preservation.Options)) *world {
 // service is a further service on the same parts.
 func (w *world) service(change ...func(*preservation.Options)) *preservation.Service {
 	o := preservationtest.Options(w.url, w.Now)
-	o.Log = slog.New(slog.NewTextHandler(w.T.Output(), nil))
+	o.Log, o.Rehash = slog.New(slog.NewTextHandler(w.T.Output(), nil)), w.Blobs.Rehash
 	for _, c := range change {
 		c(&o)
 	}
@@ -192,6 +192,8 @@ func (w *world) mustCheck() {
 type order struct {
 	Place worldtest.Place
 	TSA   string
+	// Renewal is what a renewer works on.
+	Renewal uuid.UUID
 }
 
 // worker is the whole life of a worker: pack, heads, seal.

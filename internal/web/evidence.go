@@ -98,6 +98,9 @@ type sealStatusView struct {
 	Unfinished []sealView         `json:"unfinished"`
 	LastSeal   *sealView          `json:"last_seal"`
 	Heads      []headView         `json:"heads"`
+	Renewals   []renewalView      `json:"renewals"`
+	Gaps       []gapView          `json:"gaps"`
+	GapCount   int                `json:"gap_count"`
 }
 
 type algorithmUseView struct {
@@ -105,12 +108,20 @@ type algorithmUseView struct {
 	Signature        string     `json:"signature"`
 	TSA              string     `json:"tsa"`
 	Signer           string     `json:"signer"`
+	KeyBits          int        `json:"key_bits"`
 	Seals            int        `json:"seals"`
+	Documents        int        `json:"documents"`
 	Leaves           int        `json:"leaves"`
 	HashUntil        *time.Time `json:"hash_until"`
 	SignatureUntil   *time.Time `json:"signature_until"`
 	CertificateUntil *time.Time `json:"certificate_until"`
+	Until            *time.Time `json:"until"`
 	RenewBefore      *time.Time `json:"renew_before"`
+	// Action is the renewal that is needed before.
+	Action preservation.RenewalKind `json:"action"`
+	Due    bool                     `json:"due"`
+	// Lapsed says what has ended without a renewal.
+	Lapsed string `json:"lapsed"`
 }
 
 type headView struct {
@@ -132,11 +143,13 @@ func (s *Server) getSealStatus(w http.ResponseWriter, r *http.Request) error {
 			return algorithmUseView{
 				Hash: string(u.Hash), Signature: u.Signature, TSA: u.TSA, Signer: u.Signer, Seals: u.Seals, Leaves: u.Leaves, HashUntil: timeOrNil(u.HashUntil),
 				SignatureUntil: timeOrNil(u.SignatureUntil), CertificateUntil: timeOrNil(u.CertificateUntil), RenewBefore: timeOrNil(u.RenewBefore),
+				KeyBits: u.KeyBits, Documents: u.Documents, Until: timeOrNil(u.Until), Action: u.Action, Due: u.Due, Lapsed: u.Lapsed,
 			}
 		}),
 		Heads: mapped(st.Heads, func(h preservation.HeadInfo) headView {
 			return headView{Stream: h.Stream, Seq: h.Seq, WrittenAt: h.WrittenAt.UTC(), OpenTail: h.Tail}
 		}),
+		Renewals: mapped(st.Renewals, newRenewalView), Gaps: mapped(st.Gaps, newGapView), GapCount: st.GapCount,
 	}
 	if st.LastSeal != nil {
 		last := newSealView(*st.LastSeal)

@@ -425,6 +425,10 @@ type sealView struct {
 	KeyBits             int                    `json:"key_bits"`
 	CertificateNotAfter *time.Time             `json:"certificate_not_after"`
 	RenewBefore         *time.Time             `json:"renew_before"`
+	HashAlgorithm       string                 `json:"hash_algorithm"`
+	Chains              int                    `json:"chains"`
+	Renewals            int                    `json:"renewals"`
+	Documents           int                    `json:"documents"`
 	Requests            int                    `json:"requests"`
 	Lost                int                    `json:"lost"`
 }
@@ -435,5 +439,6 @@ func newSealView(s preservation.SealInfo) sealView {
 		Root: hex.EncodeToString(s.Root.Value), Reason: s.Reason, ClosedAt: s.ClosedAt.UTC(), SealedAt: timeOrNil(s.SealedAt), GenTime: timeOrNil(s.GenTime),
 		TSA: s.TSA, Signer: s.Signer, SignatureAlgorithm: s.SignatureAlgorithm, KeyBits: s.KeyBits, CertificateNotAfter: timeOrNil(s.CertificateNotAfter),
 		RenewBefore: timeOrNil(s.RenewBefore), Requests: s.Requests, Lost: s.Lost,
+		HashAlgorithm: string(s.Hash), Chains: s.Chains, Renewals: s.Renewals, Documents: s.Documents,
 	}
 }

@@ -29,21 +29,42 @@ var (
 // token is kept byte for byte. Errors: ErrImprint, errors of [tsp.Parse] and
 // of [hashtree.Recompute].
 func NewTimestamp(alg digest.Algorithm, lists []hashtree.List, token []byte) (ArchiveTimestamp, error) {
+	st, err := NewStamp(token)
+	if err != nil {
+		return ArchiveTimestamp{}, err
+	}
+	return st.Timestamp(alg, lists)
+}
+
+// Stamp is a token that proves many objects, read once. Safe for concurrent use.
+type Stamp struct {
+	token   []byte
+	imprint digest.Digest
+}
+
+// NewStamp reads a token, whose bytes it keeps. Errors: a [FormatError], and those
+// of [tsp.Parse].
+func NewStamp(token []byte) (*Stamp, error) {
+	if t, rest, err := readTLV(token, 0); err != nil || len(rest) != 0 || t.tag != tagSequence {
+		return nil, &FormatError{Field: "timeStamp", Err: errors.New("not one ContentInfo")}
+	}
+	tok, err := tsp.Parse(token)
+	if err != nil {
+		return nil, fmt.Errorf("parse time-stamp token: %w", err)
+	}
+	return &Stamp{token: token, imprint: tok.Info.Imprint}, nil
+}
+
+// Timestamp is [NewTimestamp] with the token of s.
+func (s *Stamp) Timestamp(alg digest.Algorithm, lists []hashtree.List) (ArchiveTimestamp, error) {
 	root, err := hashtree.Recompute(alg, lists)
 	if err != nil {
 		return ArchiveTimestamp{}, err
 	}
-	if t, rest, err := readTLV(token, 0); err != nil || len(rest) != 0 || t.tag != tagSequence {
-		return ArchiveTimestamp{}, &FormatError{Field: "timeStamp", Err: errors.New("not one ContentInfo")}
+	if !s.imprint.Equal(digest.Digest{Algorithm: alg, Value: root}) {
+		return ArchiveTimestamp{}, fmt.Errorf("%w: root %s:%x, imprint %s", ErrImprint, alg, root, s.imprint)
 	}
-	tok, err := tsp.Parse(token)
-	if err != nil {
-		return ArchiveTimestamp{}, fmt.Errorf("parse time-stamp token: %w", err)
-	}
-	if !tok.Info.Imprint.Equal(digest.Digest{Algorithm: alg, Value: root}) {
-		return ArchiveTimestamp{}, fmt.Errorf("%w: root %s:%x, imprint %s", ErrImprint, alg, root, tok.Info.Imprint)
-	}
-	return encodeTimestamp(alg, lists, token), nil
+	return encodeTimestamp(alg, lists, s.token), nil
 }
 
 // encodeTimestamp writes the DER of an archive time-stamp whose parts fit.
@@ -97,6 +118,25 @@ func encodedOID(alg digest.Algorithm) []byte {
 // New makes a record of one chain out of its first archive time-stamp.
 func New(first ArchiveTimestamp) (*EvidenceRecord, error) {
 	return assemble(nil, [][]byte{chainOf(first.Raw)})
+}
+
+// FromChains makes a record out of archive time-stamps that were made before, by
+// chain. Whether each covers its predecessor is for the caller to know; a
+// [Verifier] tells. Errors: those of [Parse].
+func FromChains(chains [][]ArchiveTimestamp) (*EvidenceRecord, error) {
+	return assemble(nil, rawOf(chains))
+}
+
+func rawOf(chains [][]ArchiveTimestamp) [][]byte {
+	out := make([][]byte, len(chains))
+	for i, c := range chains {
+		parts := make([][]byte, len(c))
+		for k, ts := range c {
+			parts[k] = ts.Raw
+		}
+		out[i] = chainOf(parts...)
+	}
+	return out
 }
 
 func chainOf(timestamps ...[]byte) []byte { return appendTLV(nil, tagSequence, timestamps...) }
@@ -189,11 +229,21 @@ func (er *EvidenceRecord) RenewTimestamp(next ArchiveTimestamp) (*EvidenceRecord
 // pair is not sorted. digests are the values H'(d) of the members in any order,
 // the result is in the same order; [hashtree.Group] of it is the leaf.
 func (er *EvidenceRecord) RehashLeaves(alg digest.Algorithm, digests [][]byte) ([][]byte, error) {
+	return rehashLeaves(alg, er.sequence(len(er.Chains)), digests)
+}
+
+// RehashLeaves is [EvidenceRecord.RehashLeaves] for a record that was not put
+// together: a hash-tree renewal of a whole stock needs no more of it.
+func RehashLeaves(alg digest.Algorithm, chains [][]ArchiveTimestamp, digests [][]byte) ([][]byte, error) {
+	return rehashLeaves(alg, appendTLV(nil, tagSequence, rawOf(chains)...), digests)
+}
+
+func rehashLeaves(alg digest.Algorithm, sequence []byte, digests [][]byte) ([][]byte, error) {
 	if !alg.Available() {
 		return nil, fmt.Errorf("%w: %q", ErrAlgorithm, string(alg))
 	}
 	h := alg.New()
-	h.Write(er.sequence(len(er.Chains)))
+	h.Write(sequence)
 	sequenceHash := h.Sum(nil)
 	out := make([][]byte, len(digests))
 	for i, d := range digests {

@@ -8,6 +8,9 @@
 //	<tenant>/seals/<bucket>/<id>/levels              inner nodes of its hash tree
 //	<tenant>/seals/<bucket>/<id>/tokens/<n>.tst      time-stamp token n of its chain
 //	<tenant>/seals/<bucket>/<id>/revocation/<n>.der  revocation data belonging to token n
+//	<tenant>/seals/<bucket>/<id>/chains/<n>/leaves   its leaf list in chain n, after a hash-tree renewal; levels likewise
+//	<tenant>/renewals/<bucket>/<id>/leaves           leaf list of a renewal; levels likewise
+//	<tenant>/renewals/<bucket>/<id>/token.tst        its time-stamp token; revocation.der beside it
 //	<tenant>/receipts/<bucket>/<id>.json             receipt given to a sender
 //	<tenant>/snapshots/<kind>/<bucket>/<id>.json     snapshot of Aktenplan, units, scopes, numbers
 //	_index/<index>/<id>/<shard>/<file>               search index snapshot (derived)

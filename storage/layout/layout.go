@@ -31,6 +31,19 @@ const (
 	KindSealToken Kind = "seal-token"
 	// KindSealRevocation is revocation data kept with a token.
 	KindSealRevocation Kind = "seal-revocation"
+	// KindChainLeaves is the leaf list of a seal in a later chain: its tree in
+	// the algorithm of a hash-tree renewal.
+	KindChainLeaves Kind = "chain-leaves"
+	// KindChainLevels is the same tree with its inner nodes.
+	KindChainLevels Kind = "chain-levels"
+	// KindRenewalLeaves is the leaf list of a renewal.
+	KindRenewalLeaves Kind = "renewal-leaves"
+	// KindRenewalLevels is the same tree with its inner nodes.
+	KindRenewalLevels Kind = "renewal-levels"
+	// KindRenewalToken is the time-stamp token of a renewal.
+	KindRenewalToken Kind = "renewal-token"
+	// KindRenewalRevocation is revocation data kept with the token of a renewal.
+	KindRenewalRevocation Kind = "renewal-revocation"
 	// KindReceipt is a receipt given to a sender.
 	KindReceipt Kind = "receipt"
 	// KindSnapshot is a snapshot of structure data (Aktenplan, units, ...).
@@ -54,11 +67,12 @@ type Name struct {
 	Tenant string
 	// SHA256 of the content, for KindContent.
 	SHA256 [32]byte
-	// ID of pack, seal, receipt, snapshot or probe.
+	// ID of pack, seal, renewal, receipt, snapshot or probe.
 	ID uuid.UUID
 	// Label is the stream of a head, the kind of a snapshot, the name of an index.
 	Label string
-	// N is the sequence number of a head, the number of a token, the shard of an index.
+	// N is the sequence number of a head, the number of a token, of a chain (from
+	// 1), or the shard of an index.
 	N int64
 	// File is the file name in an index snapshot.
 	File string
@@ -97,6 +111,36 @@ func SealToken(tenant string, sealID uuid.UUID, n int) storage.Key {
 // SealRevocation names the revocation data kept beside token n of a seal.
 func SealRevocation(tenant string, sealID uuid.UUID, n int) storage.Key {
 	return Name{Kind: KindSealRevocation, Tenant: tenant, ID: sealID, N: int64(n)}.Key()
+}
+
+// ChainLeaves names the leaf list of a seal in a later chain (from 2).
+func ChainLeaves(tenant string, sealID uuid.UUID, chain int) storage.Key {
+	return Name{Kind: KindChainLeaves, Tenant: tenant, ID: sealID, N: int64(chain)}.Key()
+}
+
+// ChainLevels names the same tree with its inner nodes.
+func ChainLevels(tenant string, sealID uuid.UUID, chain int) storage.Key {
+	return Name{Kind: KindChainLevels, Tenant: tenant, ID: sealID, N: int64(chain)}.Key()
+}
+
+// RenewalLeaves names the leaf list of a renewal.
+func RenewalLeaves(tenant string, id uuid.UUID) storage.Key {
+	return Name{Kind: KindRenewalLeaves, Tenant: tenant, ID: id}.Key()
+}
+
+// RenewalLevels names the tree of a renewal with its inner nodes.
+func RenewalLevels(tenant string, id uuid.UUID) storage.Key {
+	return Name{Kind: KindRenewalLevels, Tenant: tenant, ID: id}.Key()
+}
+
+// RenewalToken names the token of a renewal.
+func RenewalToken(tenant string, id uuid.UUID) storage.Key {
+	return Name{Kind: KindRenewalToken, Tenant: tenant, ID: id}.Key()
+}
+
+// RenewalRevocation names the revocation data kept beside it.
+func RenewalRevocation(tenant string, id uuid.UUID) storage.Key {
+	return Name{Kind: KindRenewalRevocation, Tenant: tenant, ID: id}.Key()
 }
 
 // Receipt names a receipt.
@@ -145,6 +189,10 @@ func PackPrefix(tenant string) string { return under(tenant, "packs/") }
 // SealPrefix is the List prefix of everything that belongs to a tenant's seals,
 // oldest first.
 func SealPrefix(tenant string) string { return under(tenant, "seals/") }
+
+// RenewalPrefix is the List prefix of everything that belongs to a tenant's
+// renewals, oldest first.
+func RenewalPrefix(tenant string) string { return under(tenant, "renewals/") }
 
 // SnapshotPrefix is the List prefix of a tenant's snapshots.
 func SnapshotPrefix(tenant string) string { return under(tenant, "snapshots/") }
@@ -200,6 +248,14 @@ func (n Name) Key() storage.Key {
 		rest = fmt.Sprintf("seals/%s/%s/tokens/%06d.tst", bucket, n.ID, n.N)
 	case KindSealRevocation:
 		rest = fmt.Sprintf("seals/%s/%s/revocation/%06d.der", bucket, n.ID, n.N)
+	case KindChainLeaves, KindChainLevels:
+		rest = fmt.Sprintf("seals/%s/%s/chains/%06d/%s", bucket, n.ID, n.N, strings.TrimPrefix(string(n.Kind), "chain-"))
+	case KindRenewalLeaves, KindRenewalLevels:
+		rest = "renewals/" + bucket + "/" + n.ID.String() + "/" + strings.TrimPrefix(string(n.Kind), "renewal-")
+	case KindRenewalToken:
+		rest = "renewals/" + bucket + "/" + n.ID.String() + "/token.tst"
+	case KindRenewalRevocation:
+		rest = "renewals/" + bucket + "/" + n.ID.String() + "/revocation.der"
 	case KindReceipt:
 		rest = "receipts/" + bucket + "/" + n.ID.String() + ".json"
 	case KindSnapshot:
@@ -274,8 +330,14 @@ func parse(p []string) (Name, bool) {
 		n.Kind, n.Label = KindHead, p[2]
 		n.N, err = strconv.ParseInt(id, 10, 64)
 		return n, err == nil
-	case p[1] == "seals" && len(p) >= 5 && len(p) <= 6:
+	case p[1] == "seals" && len(p) >= 5 && len(p) <= 7:
 		return parseSeal(n, p)
+	case p[1] == "renewals" && len(p) == 5:
+		n.ID, err = uuid.Parse(p[3])
+		n.Kind = map[string]Kind{
+			"leaves": KindRenewalLeaves, "levels": KindRenewalLevels, "token.tst": KindRenewalToken, "revocation.der": KindRenewalRevocation,
+		}[last]
+		return n, err == nil && n.Kind != ""
 	default:
 		return n, false
 	}
@@ -295,6 +357,10 @@ func parseSeal(n Name, p []string) (Name, bool) {
 	case len(p) == 5 && p[4] == "levels":
 		n.Kind = KindSealLevels
 		return n, true
+	case len(p) == 7 && p[4] == "chains":
+		n.N, err = strconv.ParseInt(p[5], 10, 32)
+		n.Kind = map[string]Kind{"leaves": KindChainLeaves, "levels": KindChainLevels}[p[6]]
+		return n, err == nil && n.Kind != ""
 	case len(p) == 6 && p[4] == "tokens":
 		n.Kind = KindSealToken
 	case len(p) == 6 && p[4] == "revocation":

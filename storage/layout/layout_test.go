@@ -52,6 +52,36 @@ func ExampleSealRevocation() {
 	// Output: stadt/seals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/revocation/000001.der
 }
 
+func ExampleChainLeaves() {
+	fmt.Println(layout.ChainLeaves("stadt", id, 2))
+	// Output: stadt/seals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/chains/000002/leaves
+}
+
+func ExampleChainLevels() {
+	fmt.Println(layout.ChainLevels("stadt", id, 2))
+	// Output: stadt/seals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/chains/000002/levels
+}
+
+func ExampleRenewalLeaves() {
+	fmt.Println(layout.RenewalLeaves("stadt", id))
+	// Output: stadt/renewals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/leaves
+}
+
+func ExampleRenewalLevels() {
+	fmt.Println(layout.RenewalLevels("stadt", id))
+	// Output: stadt/renewals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/levels
+}
+
+func ExampleRenewalToken() {
+	fmt.Println(layout.RenewalToken("stadt", id))
+	// Output: stadt/renewals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/token.tst
+}
+
+func ExampleRenewalRevocation() {
+	fmt.Println(layout.RenewalRevocation("stadt", id))
+	// Output: stadt/renewals/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef/revocation.der
+}
+
 func ExampleReceipt() {
 	fmt.Println(layout.Receipt("stadt", id))
 	// Output: stadt/receipts/019a5/019a5b2c-7d3e-7f00-8123-456789abcdef.json
@@ -87,7 +117,8 @@ func genName(t *rapid.T) layout.Name {
 	word := rapid.StringMatching(`[a-z][a-z0-9-]{0,20}`)
 	n := layout.Name{Kind: rapid.SampledFrom([]layout.Kind{
 		layout.KindContent, layout.KindPack, layout.KindHead, layout.KindSealLeaves, layout.KindSealLevels, layout.KindSealToken,
-		layout.KindSealRevocation, layout.KindReceipt, layout.KindSnapshot, layout.KindIndexSnapshot, layout.KindProbe,
+		layout.KindSealRevocation, layout.KindChainLeaves, layout.KindChainLevels, layout.KindRenewalLeaves, layout.KindRenewalLevels,
+		layout.KindRenewalToken, layout.KindRenewalRevocation, layout.KindReceipt, layout.KindSnapshot, layout.KindIndexSnapshot, layout.KindProbe,
 	}).Draw(t, "kind")}
 	var b [32]byte
 	copy(b[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "bytes"))
@@ -98,14 +129,14 @@ func genName(t *rapid.T) layout.Name {
 	}
 	if n.Kind != layout.KindProbe && n.Kind != layout.KindIndexSnapshot {
 		// Short and nasty slugs: they must not be taken for a folder of another kind.
-		n.Tenant = rapid.OneOf(word, rapid.SampledFrom([]string{"aa", "ab", "packs", "seals", "heads", "a"})).Draw(t, "tenant")
+		n.Tenant = rapid.OneOf(word, rapid.SampledFrom([]string{"aa", "ab", "packs", "seals", "renewals", "heads", "a"})).Draw(t, "tenant")
 	}
 	switch n.Kind {
 	case layout.KindHead:
 		n.Label, n.N = word.Draw(t, "stream"), rapid.Int64Min(0).Draw(t, "seq")
 	case layout.KindSnapshot:
 		n.Label = word.Draw(t, "kind of snapshot")
-	case layout.KindSealToken, layout.KindSealRevocation:
+	case layout.KindSealToken, layout.KindSealRevocation, layout.KindChainLeaves, layout.KindChainLevels:
 		n.N = int64(rapid.Int32Min(0).Draw(t, "n"))
 	case layout.KindIndexSnapshot:
 		n.Label, n.N = word.Draw(t, "index"), int64(rapid.Int32Min(0).Draw(t, "shard"))
