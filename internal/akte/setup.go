@@ -106,3 +106,28 @@ func (s *Service) EnsureAkte(ctx context.Context, tx pgx.Tx, a access.Actor, at 
 	}
 	return s.CreateAkteIn(ctx, tx, a, at, n)
 }
+
+const sqlEnsureNamed = `
+    INSERT INTO access_grant (tenant, id, scope_id, user_id, access, reason, valid_from)
+    SELECT evb_tenant(), $1, s.id, $3, 'write', $4, $5 FROM access_scope s
+    WHERE s.tenant = evb_tenant() AND s.id = $2 AND s.kind = 'object'
+      AND NOT EXISTS (SELECT FROM access_grant g WHERE g.tenant = s.tenant AND g.scope_id = s.id AND g.user_id = $3 AND g.access = 'write'
+        AND g.valid_from <= $5 AND $5 < g.valid_to)`
+
+// EnsureNamed names a person for a protected Akte: from at on the person reads
+// and changes it and all that lies in it (decisions 3.3). An Akte whose rights
+// are those of its unit needs no names, and gets none.
+func (s *Service) EnsureNamed(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, akte, user uuid.UUID, reason string) error {
+	id, err := newID()
+	if err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, sqlEnsureNamed, id, akte, user, reason, at)
+	if err != nil {
+		return fmt.Errorf("%s: %w", AkteNamed, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil
+	}
+	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: AkteNamed, Record: akte, Reason: reason, Details: map[string]any{"user_id": user, "access": "write"}})
+}

@@ -100,6 +100,7 @@ const (
 	DokumentChanged          event.Kind = "dokument.changed"
 	AkteCreated              event.Kind = "akte.created"
 	AkteChanged              event.Kind = "akte.changed"
+	AkteNamed                event.Kind = "akte.named" // a person for a protected one
 	AkteClosed               event.Kind = "akte.closed"
 	AkteReopened             event.Kind = "akte.reopened"
 	VorgangCreated           event.Kind = "vorgang.created"

@@ -8,6 +8,7 @@ package organisation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,17 @@ type Unit struct {
 	Postkorb string `yaml:"postkorb"` // empty: none
 	// Members serve the Postkorb besides the unit's clerks and heads.
 	Members []string `yaml:"members"`
+	// Further Postkörbe of the unit, for part of its mail.
+	Further []Further `yaml:"further"`
+}
+
+// Further is a Postkorb that a unit has beside its first one.
+type Further struct {
+	Name string `yaml:"name"`
+	// Kind is group (empty) for mail that rules send there, or clearing for what
+	// routing cannot place in the unit.
+	Kind    string   `yaml:"kind"`
+	Members []string `yaml:"members"`
 }
 
 // User is a person or a service account. Whoever works on matters gets a
@@ -95,7 +107,13 @@ type Einheit struct {
 	DisposalType   string `yaml:"disposal_type"`   // A, B or V
 	// Prefix of its Aktenzeichen, six digits follow; empty: none.
 	Prefix string `yaml:"prefix"`
-	Akten  []Akte `yaml:"akten"`
+	// ProtectionClass closes its Akten to everybody who is not named (for example
+	// "personal", "social", "tax"); empty: the rights of the unit hold.
+	ProtectionClass string `yaml:"protection_class"`
+	// Named are those who read and keep the Akten that stand here, where they are
+	// protected.
+	Named []string `yaml:"named"`
+	Akten []Akte   `yaml:"akten"`
 }
 
 // Akte is one that is there from the start.
@@ -169,6 +187,12 @@ func (o Organisation) check() error {
 	members := slices.Clone(o.Clearing.Members)
 	for _, u := range o.Units {
 		members = append(members, u.Members...)
+		for _, f := range u.Further {
+			if f.Name == "" || f.Kind != "" && f.Kind != postkorb.Group && f.Kind != postkorb.Clearing {
+				return invalid("units: " + u.Code + ": further: " + f.Name)
+			}
+			members = append(members, f.Members...)
+		}
 	}
 	for _, m := range members {
 		if !users[m] {
@@ -178,6 +202,11 @@ func (o Organisation) check() error {
 	for _, e := range o.Aktenplan.Einheiten {
 		if e.Code == "" || codes[e.Code] || e.Parent != "" && !codes[e.Parent] || e.Unit != "" && !units[e.Unit] || !slices.Contains([]string{"A", "B", "V"}, e.DisposalType) {
 			return invalid("aktenplan: einheiten: " + e.Code)
+		}
+		for _, n := range e.Named {
+			if !users[n] || e.ProtectionClass == "" {
+				return invalid("aktenplan: einheiten: " + e.Code + ": named: " + n)
+			}
 		}
 		codes[e.Code] = true
 	}
@@ -314,17 +343,21 @@ func (r *run) organisation(ctx context.Context) error {
 // on matters, and the clearing.
 func (r *run) desks(ctx context.Context) error {
 	for _, u := range r.o.Units {
-		if u.Postkorb == "" {
-			continue
-		}
 		members := slices.Clone(u.Members)
 		for _, p := range r.o.Users {
 			if p.has(u.Code, access.Clerk, access.Head) {
 				members = append(members, p.Login)
 			}
 		}
-		if err := r.desk(ctx, postkorb.NewPostkorb{Name: u.Postkorb, Kind: postkorb.Office, Unit: r.units[u.Code]}, members); err != nil {
-			return err
+		if u.Postkorb != "" {
+			if err := r.desk(ctx, postkorb.NewPostkorb{Name: u.Postkorb, Kind: postkorb.Office, Unit: r.units[u.Code]}, members); err != nil {
+				return err
+			}
+		}
+		for _, f := range u.Further { // after the first, which is the one that numbers lead to
+			if err := r.desk(ctx, postkorb.NewPostkorb{Name: f.Name, Kind: cmp.Or(f.Kind, postkorb.Group), Unit: r.units[u.Code]}, f.Members); err != nil {
+				return err
+			}
 		}
 	}
 	if err := r.desk(ctx, postkorb.NewPostkorb{Name: r.o.Clearing.Name, Kind: postkorb.Clearing}, r.o.Clearing.Members); err != nil {
@@ -367,6 +400,7 @@ func (r *run) plan(ctx context.Context) error {
 	for _, e := range p.Einheiten {
 		id, err := r.Akten.EnsureAktenplaneinheit(ctx, r.tx, r.a, r.at, plan, akte.Einheit{
 			Code: e.Code, Title: e.Title, Parent: ids[e.Parent], Unit: r.units[e.Unit], RetentionYears: e.RetentionYears, DisposalType: e.DisposalType,
+			ProtectionClass: e.ProtectionClass,
 		})
 		if err != nil {
 			return fmt.Errorf("Aktenplaneinheit %s: %w", e.Code, err)
@@ -378,8 +412,14 @@ func (r *run) plan(ctx context.Context) error {
 			}
 		}
 		for _, k := range e.Akten {
-			if _, err := r.Akten.EnsureAkte(ctx, r.tx, r.a, r.at, akte.NewAkte{AktenplaneinheitID: id, Aktenzeichen: k.Aktenzeichen, Subject: k.Subject}); err != nil {
+			made, err := r.Akten.EnsureAkte(ctx, r.tx, r.a, r.at, akte.NewAkte{AktenplaneinheitID: id, Aktenzeichen: k.Aktenzeichen, Subject: k.Subject})
+			if err != nil {
 				return fmt.Errorf("Akte %s: %w", k.Aktenzeichen, err)
+			}
+			for _, n := range e.Named {
+				if err := r.Akten.EnsureNamed(ctx, r.tx, r.a, r.at, made, r.people[n], "named"); err != nil {
+					return fmt.Errorf("Akte %s: %s: %w", k.Aktenzeichen, n, err)
+				}
 			}
 		}
 	}
