@@ -63,7 +63,7 @@ func (s *Service) try(ctx context.Context, tx pgx.Tx, a access.Actor, d Decision
 	if start == nil {
 		return d, fault.New("rules-target-off")
 	}
-	id, err := start(ctx, tx, a, d.DecidedAt, rules.Start{Dokument: d.Dokument, Spec: spec, Why: d.Why})
+	id, err := start(ctx, tx, a, d.DecidedAt, rules.Start{Dokument: d.Dokument, Spec: spec, Fields: *d.Target.fields, Why: d.Why})
 	if err != nil {
 		return d, fmt.Errorf("start %s: %w", t.Label(), err)
 	}

@@ -176,7 +176,7 @@ func (t Tables) follow(c claim, p rules.Prepared, base Decision) Decision {
 		d.Target = Target{Akte: number, Name: target.Label()}
 		d.Why = because("why-rule-filed", "number", number)
 	default:
-		d.Target = Target{Name: target.Label(), start: &target}
+		d.Target = Target{Name: target.Label(), start: &target, fields: &p.Document().Fields}
 		d.Why = because("why-rule-started", "target", target.Label())
 	}
 	if d.Target.Postkorb == uuid.Nil {

@@ -234,7 +234,7 @@ func (s *Service) write(ctx context.Context, a access.Actor, d Decision) (Decisi
 		if _, err := tx.Exec(ctx, sqlInsertDecision, id, d.Dokument, out.Rule, out.RuleVersion, string(target), string(reason), out.DecidedAt, out.RuleSet); err != nil {
 			return err
 		}
-		details := map[string]any{"rule": out.Rule, "rule_version": out.RuleVersion, "rule_set": out.RuleSet, "why": out.Why.Code}
+		details := map[string]any{"rule": out.Rule, "rule_version": out.RuleVersion, "rule_set": out.RuleSet, "why": out.Why.Code, "why_params": out.Why.Params}
 		switch {
 		case out.Target.Postkorb != uuid.Nil:
 			details["postkorb_id"], details["item_id"] = out.Target.Postkorb, out.Target.Item

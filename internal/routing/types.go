@@ -100,7 +100,8 @@ type Target struct {
 	// Name is what a rule named where that is no Postkorb (rules.Target.Label).
 	Name string `json:"name,omitempty"`
 
-	start *rules.Target // what is to be started
+	start  *rules.Target   // what is to be started
+	fields *map[string]any // of the Dokument, for what is started
 }
 
 // Label names the target as rehearsals and counts do.

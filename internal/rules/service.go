@@ -29,7 +29,9 @@ type Start struct {
 	Dokument uuid.UUID
 	// Spec is Target.Circulation or Target.Process as it was written.
 	Spec json.RawMessage
-	Why  postkorb.Why
+	// Fields are those that the condition was asked about (Document.Fields).
+	Fields map[string]any
+	Why    postkorb.Why
 }
 
 // Starter begins a circulation or a process in the caller's transaction, and
