@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,6 +89,14 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 			return err
 		}
 	}
+	var accounting *demo.Accounting
+	if o.Demo {
+		if accounting, err = demo.StartAccounting(ctx, filepath.Join(dir, "kasse"), o.Log); err != nil {
+			return err
+		}
+		cfg.Processes.Webhooks = append(slices.Clone(cfg.Processes.Webhooks), accounting.Origin())
+		defer func() { err = errors.Join(err, accounting.Close(context.WithoutCancel(ctx))) }()
+	}
 	a, err := Open(ctx, Options{
 		Config: cfg, Places: local.Places(), Node: node, Demo: o.Demo, Version: o.Version, Log: o.Log, Registry: o.Registry,
 		Roles: Roles{Web: true, Index: true, Queues: []job.Queue{job.Interactive, job.Intake, job.Bulk, job.Renewal, job.Hostile}},
@@ -110,8 +119,8 @@ func Up(ctx context.Context, o UpOptions) (err error) {
 			return err
 		}
 		if o.Demo {
-			if err := a.demoProcess(ctx, tenant); err != nil {
-				return fmt.Errorf("demo process: %w", err)
+			if err := a.demoWays(ctx, tenant, accounting); err != nil {
+				return fmt.Errorf("demo: %w", err)
 			}
 			if err := a.demoBatch(ctx, dir, tenant); err != nil {
 				return fmt.Errorf("demo batch: %w", err)

@@ -19,13 +19,16 @@ const ScanOperator = "e.wolf"
 //go:embed city.yaml
 var city []byte
 
-// City is the file of the city.
+// City is the file of the city, with the rule sets that are in force from the
+// start.
 func City() (organisation.Organisation, error) {
 	o, err := organisation.Read(city)
 	if err != nil {
 		return o, fmt.Errorf("city.yaml: %w", err)
 	}
-	return o, nil
+	sets, err := inForce()
+	o.RuleSets = append(o.RuleSets, sets...)
+	return o, err
 }
 
 // Fill makes the city, or finds it, and gives the system actor of its tenant.

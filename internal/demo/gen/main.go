@@ -1,9 +1,10 @@
-// Command gen makes the scan batch of the demo: letters that we wrote, printed
-// with separator sheets and blank backs, drawn as grey pages of 200 dpi and
-// put into one PDF as a scanner would deliver it. It needs pdftoppm. The result
-// lies in internal/demo/batch and is embedded in the program.
+// Command gen makes the scan batch of the demo and those with which its five
+// ways are tested: letters that we wrote, printed with separator sheets and
+// blank backs, drawn as grey pages of 200 dpi and put into one PDF a batch as a
+// scanner would deliver it. It needs pdftoppm. The first lies in
+// internal/demo/batch and is embedded in the program.
 //
-//	go run ./internal/demo/gen internal/demo/batch
+//	go run ./internal/demo/gen internal/demo/batch testdata/ways
 package main
 
 import (
@@ -22,10 +23,12 @@ import (
 	"github.com/boombuler/barcode/qr"
 )
 
-const (
-	batch    = "vorfuehrung-1"
-	received = "2026-11-20"
-)
+// batch is one PDF with its index.
+type batch struct {
+	id, received string
+	oneSided     bool // no blank backs
+	letters      []letter
+}
 
 // letter is one document: its pages as lines; "# " is a bold line.
 type letter struct{ pages [][]string }
@@ -34,7 +37,7 @@ func head(sender, street, town, office, date string) []string {
 	return []string{sender, street, town, "", "", "Stadt Dortmund", office, "Friedensplatz 1", "44135 Dortmund", "", "Dortmund, " + date, ""}
 }
 
-var letters = []letter{
+var shown = batch{id: "vorfuehrung-1", received: "2026-11-20", letters: []letter{
 	{[][]string{append(head("Theodora Weißhaupt", "Berghofer Straße 41", "44269 Dortmund", "Stadtplanungs- und Bauordnungsamt", "18.11.2026"),
 		"# Bauantrag Wintergarten, Aktenzeichen 61/5-BA-340112/26", "", "Sehr geehrte Damen und Herren,", "",
 		"zu meinem Bauantrag reiche ich den geforderten Lageplan und den Nachweis der",
@@ -65,14 +68,20 @@ var letters = []letter{
 		"# Einladung zum Sommerfest", "", "Sehr geehrte Damen und Herren,", "",
 		"wir laden Sie herzlich zu unserem Sommerfest ein. Für Speisen, Getränke und", "Musik ist gesorgt. Über Ihr Kommen freuen wir uns sehr.", "",
 		"Mit sportlichen Grüßen", "Der Vorstand")}},
-}
+}}
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: gen DIR")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: gen DIR WAYS_DIR")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	err := shown.write(os.Args[1])
+	for _, b := range ways {
+		if err == nil {
+			err = b.write(os.Args[2])
+		}
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -85,15 +94,20 @@ type indexDokument struct {
 	Received  string `xml:"Eingangsdatum"`
 }
 
-func run(dir string) error {
+func (b batch) write(dir string) error {
 	pdf := fpdf.New("P", "mm", "A4", "")
 	pdf.SetAutoPageBreak(false, 0)
 	latin := pdf.UnicodeTranslatorFromDescriptor("")
 	var docs []indexDokument
 	total := 0
-	blank := func() { pdf.AddPage(); total++ }
-	for i, l := range letters {
-		code := fmt.Sprintf("DO-%s-%03d", strings.ToUpper(batch), i+1)
+	blank := func() {
+		if !b.oneSided {
+			pdf.AddPage()
+			total++
+		}
+	}
+	for i, l := range b.letters {
+		code := fmt.Sprintf("DO-%s-%03d", strings.ToUpper(b.id), i+1)
 		if err := separator(pdf, latin, code, i); err != nil {
 			return err
 		}
@@ -104,7 +118,7 @@ func run(dir string) error {
 			total++
 			blank()
 		}
-		docs = append(docs, indexDokument{Number: i + 1, Separator: code, Pages: len(l.pages), Received: received})
+		docs = append(docs, indexDokument{Number: i + 1, Separator: code, Pages: len(l.pages), Received: b.received})
 	}
 	tmp, err := os.MkdirTemp("", "evb-demo-")
 	if err != nil {
@@ -128,7 +142,7 @@ func run(dir string) error {
 		scan.AddPage()
 		scan.ImageOptions(name, 0, 0, 210, 297, false, fpdf.ImageOptions{ImageType: "JPEG"}, 0, "")
 	}
-	if err := scan.OutputFileAndClose(filepath.Join(dir, batch+".pdf")); err != nil {
+	if err := scan.OutputFileAndClose(filepath.Join(dir, b.id+".pdf")); err != nil {
 		return err
 	}
 	body, err := xml.MarshalIndent(struct {
@@ -137,11 +151,11 @@ func run(dir string) error {
 		File    string          `xml:"Datei"`
 		Total   int             `xml:"SeitenGesamt"`
 		Docs    []indexDokument `xml:"Dokument"`
-	}{ID: batch, File: batch + ".pdf", Total: total, Docs: docs}, "", "  ")
+	}{ID: b.id, File: b.id + ".pdf", Total: total, Docs: docs}, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, batch+".index.xml"), append([]byte(xml.Header), append(body, '\n')...), 0o644) //nolint:gosec // test data
+	return os.WriteFile(filepath.Join(dir, b.id+".index.xml"), append([]byte(xml.Header), append(body, '\n')...), 0o644) //nolint:gosec // test data
 }
 
 func page(pdf *fpdf.Fpdf, latin func(string) string, lines []string) {
