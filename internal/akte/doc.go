@@ -32,6 +32,12 @@
 //	planned -> open -> closed
 //	             ^________|  reopen: with a reason, by the registry
 //
+// Fields of a document type (record_metadata.data, "fields") are checked against
+// the JSON Schema of the unit, else of the tenant, whenever they are written;
+// schemas come in versions, and an older Dokument keeps what it has. A reference
+// points from one object to another instead of a copy: it is seen by who sees
+// both and gives no right.
+//
 // An Aktenzeichen names an Akte, <Aktenzeichen>-01 a Vorgang of it (decisions
 // 1.2). Numbers stand in number_register and are never given twice.
 //

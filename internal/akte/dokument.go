@@ -27,7 +27,7 @@ const SQLDokument = `
         d.current_version, dv.id, o.unit_id, coalesce(u.code, ''), v.id, k.id, o.access_scope_id, o.submitted_by,
         bd.batch_id, bt.name, bd.position, bd.separator_code, bd.first_page, bd.last_page,
         ` + sqlCheckOut + `,
-        coalesce(m.data, '{}'), o.created_at, o.changed_at, o.row_version
+        m.schema_version, coalesce(m.data, '{}'), o.created_at, o.changed_at, o.row_version
     FROM record_object o
     JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
     JOIN dokument_version dv ON dv.tenant = d.tenant AND dv.dokument_id = d.id AND dv.number = d.current_version
@@ -49,7 +49,7 @@ func ScanDokument(row pgx.CollectableRow) (Dokument, error) {
 		&d.Receiver, &d.Remark, &d.FormCode, &d.ForeignReference, &d.ReceivedOn, &d.WrittenOn, &d.State, &d.Channel, &d.Extraction,
 		&d.ExtractionReason, &d.IntakeCompleteAt, &d.VersionNumber, &d.VersionID, &d.UnitID, &d.UnitCode, &d.VorgangID, &d.AkteID,
 		&d.ScopeID, &d.SubmittedBy, &batch, &name, &position, &separator, &first, &last}
-	err := row.Scan(append(append(into, out.into()...), &d.Data, &d.CreatedAt, &d.ChangedAt, &d.RowVersion)...)
+	err := row.Scan(append(append(into, out.into()...), &d.SchemaVersion, &d.Data, &d.CreatedAt, &d.ChangedAt, &d.RowVersion)...)
 	d.CheckOut = out.value()
 	if batch != nil {
 		d.Batch = &BatchPlace{BatchID: *batch, BatchName: *name, Position: *position, SeparatorCode: *separator, FirstPage: first, LastPage: last}
@@ -115,11 +115,16 @@ func oneDokument(ctx context.Context, q postgres.Querier, sql string, args ...an
 type DokumentPatch struct {
 	Subject, DocumentType, Sender, Receiver, Remark *string
 	ReceivedOn, WrittenOn                           *time.Time // zero: not known
+	// Fields replace all fields of the Dokument; they must fit the schema of its
+	// type and unit, if there is one. A nil map takes them away.
+	Fields *map[string]any
 }
 
 const (
 	sqlPatchWords = `
-    UPDATE record_metadata SET subject = coalesce($2, subject), document_type = coalesce($3, document_type), remark = coalesce($4, remark)
+    UPDATE record_metadata SET subject = coalesce($2, subject), document_type = coalesce($3, document_type), remark = coalesce($4, remark),
+        data = CASE WHEN NOT $5 THEN data WHEN $6::jsonb IS NULL THEN data - 'fields' ELSE data || jsonb_build_object('fields', $6::jsonb) END,
+        schema_version = CASE WHEN $7 THEN $8 ELSE schema_version END
     WHERE tenant = evb_tenant() AND record_id = $1`
 	sqlPatchDokument = `
     UPDATE dokument SET sender_name = coalesce($2, sender_name), receiver_name = coalesce($3, receiver_name),
@@ -129,7 +134,7 @@ const (
 
 // ChangeDokument corrects the words about a Dokument. ifVersion 0 takes any
 // version. Faults: not-found, read-only-role, stale-version, dokument-closed,
-// field-too-long, field-not-text. The fact names the fields, not the words: they are erasable.
+// field-too-long, field-not-text, fields-invalid. The fact names the fields, not the words: they are erasable.
 func (s *Service) ChangeDokument(ctx context.Context, a access.Actor, dokument uuid.UUID, p DokumentPatch, ifVersion int64) (Dokument, error) {
 	return after(ctx, s, a, dokument, s.dokumentNow, func(tx pgx.Tx, at time.Time) error {
 		return s.patchDokument(ctx, tx, a, at, dokument, p, ifVersion)
@@ -155,7 +160,7 @@ func (s *Service) patchDokument(ctx context.Context, tx pgx.Tx, a access.Actor, 
 		set  bool
 	}{
 		{"subject", p.Subject != nil}, {"document_type", p.DocumentType != nil}, {"sender", p.Sender != nil}, {"receiver", p.Receiver != nil},
-		{"remark", p.Remark != nil}, {"received_on", p.ReceivedOn != nil}, {"written_on", p.WrittenOn != nil},
+		{"remark", p.Remark != nil}, {"received_on", p.ReceivedOn != nil}, {"written_on", p.WrittenOn != nil}, {"fields", p.Fields != nil},
 	} {
 		if f.set {
 			fields = append(fields, f.name)
@@ -164,8 +169,12 @@ func (s *Service) patchDokument(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	if len(fields) == 0 {
 		return nil
 	}
+	filled, version, err := patchedFields(ctx, tx, o, p)
+	if err != nil {
+		return err
+	}
 	var b pgx.Batch
-	b.Queue(sqlPatchWords, dokument, p.Subject, p.DocumentType, p.Remark)
+	b.Queue(sqlPatchWords, dokument, p.Subject, p.DocumentType, p.Remark, p.Fields != nil, filled, p.Fields != nil || p.DocumentType != nil, version)
 	b.Queue(sqlPatchDokument, dokument, p.Sender, p.Receiver, p.ReceivedOn != nil, dateOf(p.ReceivedOn), p.WrittenOn != nil, dateOf(p.WrittenOn))
 	b.Queue(sqlTouch, dokument, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {

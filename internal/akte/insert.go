@@ -20,9 +20,9 @@ const (
     SELECT evb_tenant(), x.id, 'dokument', x.parent, x.position, x.scope, x.unit, 'open', x.submitter, $7, $8, $7
     FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::uuid[]) AS x (id, parent, position, scope, unit, submitter)`
 	sqlInsertMetadata = `
-    INSERT INTO record_metadata (tenant, record_id, subject, document_type, remark, data)
-    SELECT evb_tenant(), x.id, x.subject, x.type, x.remark, x.data
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[]) AS x (id, subject, type, remark, data)`
+    INSERT INTO record_metadata (tenant, record_id, subject, document_type, remark, data, schema_version)
+    SELECT evb_tenant(), x.id, x.subject, x.type, x.remark, x.data, x.schema
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::int[]) AS x (id, subject, type, remark, data, schema)`
 	sqlInsertDokument = `
     INSERT INTO dokument (tenant, id, kind, state, channel, received_on, written_on, sender_name, receiver_name, form_code)
     SELECT evb_tenant(), x.id, 'dokument', x.state, x.channel, x.received, x.written, x.sender, x.receiver, x.form
@@ -110,7 +110,7 @@ func (s *Service) InsertDokumente(ctx context.Context, tx pgx.Tx, a access.Actor
 	var (
 		ids, versions, scopes      = make([]uuid.UUID, n), make([]uuid.UUID, n), make([]uuid.UUID, n)
 		parents, units, submitters = make([]*uuid.UUID, n), make([]*uuid.UUID, n), make([]*uuid.UUID, n)
-		positions                  = make([]*int, n)
+		positions, schemas         = make([]*int, n), make([]*int, n)
 		subjects, types, remarks   = make([]string, n), make([]string, n), make([]string, n)
 		data, states, channels     = make([]string, n), make([]string, n), make([]string, n)
 		received, written          = make([]*time.Time, n), make([]*time.Time, n)
@@ -139,6 +139,7 @@ func (s *Service) InsertDokumente(ctx context.Context, tx pgx.Tx, a access.Actor
 		}
 		submitters[i] = ptr(d.SubmittedBy)
 		subjects[i], types[i], remarks[i] = d.Subject, d.DocumentType, d.Remark
+		schemas[i] = d.SchemaVersion
 		if data[i], err = dataOf(d); err != nil {
 			return err
 		}
@@ -160,7 +161,7 @@ func (s *Service) InsertDokumente(ctx context.Context, tx pgx.Tx, a access.Actor
 	}
 	var b pgx.Batch
 	b.Queue(sqlInsertObjects, ids, parents, positions, scopes, units, submitters, at, a.User)
-	b.Queue(sqlInsertMetadata, ids, subjects, types, remarks, data)
+	b.Queue(sqlInsertMetadata, ids, subjects, types, remarks, data, schemas)
 	b.Queue(sqlInsertDokument, ids, states, channels, received, written, senders, receivers, forms)
 	b.Queue(sqlInsertVersions, versions, ids, numbers, origins, comments, at, a.User)
 	b.Queue(sqlInsertOriginals, renditions, versions, at)

@@ -141,6 +141,7 @@ type NewDokument struct {
 	Vorgang       uuid.UUID // nil UUID: unfiled
 	SubmittedBy   uuid.UUID // nil UUID: nobody reads it as its submitter
 	Data          map[string]any
+	SchemaVersion *int // that Data["fields"] fit; nil: none was asked
 	Files         []NewFile
 }
 
@@ -223,6 +224,7 @@ type Dokument struct {
 	SubmittedBy      *uuid.UUID
 	Batch            *BatchPlace
 	CheckOut         *CheckOut // who has it in work; nil: nobody
+	SchemaVersion    *int      // the fields were checked with; nil: with none
 	Data             json.RawMessage
 	CreatedAt        time.Time
 	ChangedAt        time.Time

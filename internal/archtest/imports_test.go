@@ -32,6 +32,7 @@ migrations
 internal/fault
 internal/failpoint
 internal/telemetry
+internal/form          internal/fault
 internal/bpmn          internal/fault
 internal/bpmn/run      internal/bpmn
 internal/config
@@ -50,7 +51,7 @@ internal/media        internal/media/batchindex
 internal/org          internal/access internal/calendar internal/event internal/fault internal/postgres
 internal/blob         internal/access internal/event internal/failpoint internal/fault internal/group internal/job internal/postgres signature/digest storage storage/layout
 internal/idempotency  internal/access internal/fault internal/job internal/postgres
-internal/akte         internal/access internal/event internal/fault internal/idempotency internal/postgres
+internal/akte         internal/access internal/event internal/fault internal/form internal/idempotency internal/postgres
 internal/annotation   internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres
 internal/postkorb     internal/access internal/akte internal/event internal/fault internal/idempotency internal/postgres
 internal/intake       internal/access internal/akte internal/blob internal/event internal/failpoint internal/fault internal/group internal/idempotency internal/job internal/media internal/postgres
@@ -67,12 +68,12 @@ internal/leaver       internal/access internal/akte internal/circulation interna
 internal/export       internal/access internal/akte internal/annotation internal/blob internal/event internal/fault internal/postgres internal/preservation signature/digest signature/evidence storage
 internal/audit        internal/access internal/event internal/fault internal/postgres internal/preservation storage storage/layout
 internal/lists        internal/access internal/akte internal/event internal/fault internal/postgres internal/postkorb
-internal/process      internal/access internal/akte internal/bpmn internal/bpmn/run internal/calendar internal/circulation internal/event internal/fault internal/idempotency internal/job internal/postgres
+internal/process      internal/form internal/access internal/akte internal/bpmn internal/bpmn/run internal/calendar internal/circulation internal/event internal/fault internal/idempotency internal/job internal/postgres
 internal/letter       internal/access internal/akte internal/blob internal/bpmn internal/calendar internal/fault internal/intake internal/postgres internal/process
 internal/find         internal/access internal/event internal/fault internal/indexing internal/postgres search
 internal/web/problem  internal/fault internal/telemetry
 internal/web/ui       internal/access internal/extract internal/lists internal/postgres internal/preservation internal/akte internal/fault internal/find internal/postkorb internal/web/problem
-internal/web          internal/process internal/bpmn internal/access internal/akte internal/annotation internal/audit internal/blob internal/circulation internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search internal/rules internal/calendar internal/leaver internal/substitution
+internal/web          internal/form internal/process internal/bpmn internal/access internal/akte internal/annotation internal/audit internal/blob internal/circulation internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search internal/rules internal/calendar internal/leaver internal/substitution
 internal/demo/gen
 internal/organisation internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb internal/rules
 internal/demo         internal/access internal/org internal/organisation internal/rules
@@ -91,6 +92,7 @@ var home = map[string][]string{
 	"github.com/versity/versitygw":  {"internal/localstack/s3d"},
 	"github.com/spf13/cobra":        {"cmd/"},
 	"github.com/rickar/cal/":        {"internal/calendar"},
+	"github.com/santhosh-tekuri/":   {"internal/form"},
 }
 
 // help says that a package helps tests: its name ends in test. Such packages

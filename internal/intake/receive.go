@@ -32,7 +32,7 @@ const maxTries = 6
 // with the same Key.
 //
 // Faults: no-files, document-too-many-files, file-name-unsafe, field-too-long,
-// unit-unknown, hash-differs, the codes of package media for files without a
+// unit-unknown, fields-invalid, hash-differs, the codes of package media for files without a
 // document, idempotency-key-reused, read-only-role, and those of the blob
 // service and the database. A file that somebody has to look at is no fault:
 // the Dokument is taken in as quarantined.
@@ -54,6 +54,9 @@ func (s *Service) Receive(ctx context.Context, a access.Actor, sub Submission) (
 		if err != nil || rec != nil {
 			return deref(rec), err
 		}
+	}
+	if err := s.checkFields(ctx, a, &sub); err != nil {
+		return Receipt{}, err
 	}
 	afterLook.Hit()
 	looks, err := s.look(ctx, sub)
@@ -190,6 +193,23 @@ func (sub Submission) Digest(key []byte) ([32]byte, error) {
 
 // maxName is the longest file name in characters.
 const maxName = 255
+
+// checkFields checks the fields that came along against the schema of the kind of
+// Dokument. What brings none is taken in: paper knows no fields.
+func (s *Service) checkFields(ctx context.Context, a access.Actor, sub *Submission) error {
+	given, there := sub.Meta.Data["fields"]
+	if !there {
+		return nil
+	}
+	fields, ok := given.(map[string]any)
+	if !ok {
+		return fault.New("fields-invalid").With("/fields", "form-type", "got", fmt.Sprintf("%T", given), "want", "object")
+	}
+	return s.db.Read(ctx, a.Tenant, func(q postgres.Querier) (err error) {
+		sub.schema, err = akte.CheckNewFields(ctx, q, sub.Meta.DocumentType, sub.Meta.Vorgang, sub.Meta.Unit, fields)
+		return err
+	})
+}
 
 func (s *Service) validate(ctx context.Context, a access.Actor, sub *Submission) error {
 	if len(sub.Files) == 0 {
@@ -339,6 +359,7 @@ func (s *Service) prepare(a access.Actor, sub Submission, looks []looked) (membe
 		ID: ids[0], VersionID: ids[1], Channel: sub.Channel, Subject: sub.Meta.Subject, DocumentType: sub.Meta.DocumentType,
 		Sender: sub.Meta.Sender, Receiver: sub.Meta.Receiver, Remark: sub.Meta.Remark, FormCode: sub.Meta.FormCode,
 		Aktenzeichen: sub.Meta.Aktenzeichen, ReceivedOn: sub.Meta.ReceivedOn, WrittenOn: sub.Meta.WrittenOn, Vorgang: sub.Meta.Vorgang, Data: data,
+		SchemaVersion: sub.schema,
 	}
 	if a.User != access.SystemUser {
 		m.doc.SubmittedBy = a.User

@@ -59,6 +59,8 @@ type Submission struct {
 	KeyDigest [32]byte
 	// Channel it came by; empty: akte.ChannelAPI.
 	Channel akte.Channel
+
+	schema *int // version that Meta.Data["fields"] fit
 }
 
 // Receipt is what the sender gets, only when all of it is durable.

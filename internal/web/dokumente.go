@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -44,6 +45,9 @@ type dokumentBody struct {
 	WrittenOn    date           `json:"written_on,omitzero"`
 	SHA256       []string       `json:"sha256,omitempty"` // of the files, as the sender computed them
 	Data         map[string]any `json:"data,omitempty"`
+	// Fields are those of the kind of Dokument (GET /document-types); they stand in
+	// data as fields.
+	Fields map[string]any `json:"fields,omitempty"`
 }
 
 func (b dokumentBody) meta() (intake.Meta, error) {
@@ -51,6 +55,13 @@ func (b dokumentBody) meta() (intake.Meta, error) {
 		Subject: b.Subject, DocumentType: b.DocumentType, Sender: b.Sender, Receiver: b.Receiver, Remark: b.Remark, FormCode: b.FormCode,
 		Aktenzeichen: b.Aktenzeichen, Unit: b.Unit, ReceivedOn: b.ReceivedOn.day, WrittenOn: b.WrittenOn.day, Data: b.Data,
 		Vorgang: idOf(b.VorgangID),
+	}
+	if b.Fields != nil {
+		if _, twice := b.Data["fields"]; twice {
+			return m, fault.New("part-twice", "name", "fields")
+		}
+		m.Data = map[string]any{"fields": b.Fields}
+		maps.Copy(m.Data, b.Data)
 	}
 	var err error
 	m.Expected, err = digests(b.SHA256)
@@ -266,6 +277,8 @@ type dokumentPatch struct {
 	Remark       *string `json:"remark,omitempty"`
 	ReceivedOn   *date   `json:"received_on,omitempty"`
 	WrittenOn    *date   `json:"written_on,omitempty"`
+	// Fields replace all there are; null takes them away.
+	Fields json.RawMessage `json:"fields,omitempty"`
 }
 
 func (s *Server) changeDokument(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b dokumentPatch) (akte.Dokument, error) {
@@ -275,6 +288,12 @@ func (s *Server) changeDokument(ctx context.Context, a access.Actor, id uuid.UUI
 	}
 	if b.WrittenOn != nil {
 		p.WrittenOn = &b.WrittenOn.day
+	}
+	if b.Fields != nil {
+		p.Fields = new(map[string]any)
+		if err := json.Unmarshal(b.Fields, p.Fields); err != nil {
+			return akte.Dokument{}, fault.Wrap(err, "fields-invalid").With("/fields", "form-type", "got", "", "want", "object")
+		}
 	}
 	return s.p.Akten.ChangeDokument(ctx, a, id, p, version)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"evb/internal/akte"
 	"evb/internal/annotation"
 	"evb/internal/audit"
 	"evb/internal/fault"
@@ -53,6 +54,11 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-out", ID: "checkOut", DE: "Auschecken: bis wann nur ich eine Version einreiche", EN: "Check out: until when only I add a version", Handle: s.postCheckOut, In: checkOutBody{}, Out: dokumentView{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-in", ID: "checkIn", DE: "Einchecken: JSON ohne, Formular mit einer Version (file, metadata)", EN: "Check in: JSON without, a form with a version (file, metadata)", Handle: s.postCheckIn, Class: upload, InType: "multipart/form-data", In: checkInBody{}, Out: dokumentView{}, Key: keyOptional},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/check-out/return", ID: "returnCheckOut", DE: "Ausgechecktes zurückholen, mit Begründung (Leitung, Registratur)", EN: "Take a checked-out Dokument back, with a reason (head, registry)", Handle: explained(s.p.Akten.ReturnCheckOut, dokumentAnswer), In: reasonBody{}, Out: dokumentView{}, IfMatch: true},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/fields", ID: "fieldsFit", DE: "Felder und ob sie zum geltenden Schema passen", EN: "Fields, and whether they fit the schema in force", Handle: one(s.p.Akten.FieldsFit, fitAnswer), Out: fitView{}},
+		{Method: "GET", Path: v1 + "/document-types", ID: "documentTypes", DE: "Geltende Schemata der Dokumentarten", EN: "Schemas of document types in force", Handle: s.getDocumentTypes, Query: paged, Out: list[akte.TypeSchema]{}},
+		{Method: "GET", Path: v1 + "/document-types/{type}/schemas", ID: "schemaVersions", DE: "Fassungen des Schemas einer Dokumentart", EN: "Versions of the schema of a document type", Handle: s.getSchemaVersions, Query: paged, Out: list[akte.TypeSchema]{}},
+		{Method: "POST", Path: v1 + "/document-types/{type}/schemas", ID: "setSchema", DE: "Schema einer Dokumentart festlegen (nächste Fassung)", EN: "Lay down the schema of a document type (next version)", Handle: s.postSchema, In: schemaBody{}, Out: akte.TypeSchema{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/document-types/{type}/unfit", ID: "unfit", DE: "Dokumente, deren Felder nicht mehr zum geltenden Schema passen", EN: "Dokumente whose fields no longer fit the schema in force", Handle: s.getUnfit, Query: []string{"cursor"}, Out: list[fitView]{}},
 		{Method: "GET", Path: v1 + "/dokumente/{id}/annotations", ID: "annotations", DE: "Anmerkungen und Textmarken, die ich lesen darf", EN: "Annotations and text marks that I may read", Handle: s.getAnnotations, Query: with("version", "removed"), Out: list[annotation.Annotation]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/annotations", ID: "annotate", DE: "Anmerkung oder Textmarke neben das Original setzen", EN: "Put an annotation or a text mark beside the original", Handle: s.postAnnotation, In: annotationBody{}, Out: annotation.Annotation{}, Status: http.StatusCreated, Key: keyOptional},
 		{Method: "GET", Path: v1 + "/annotations/{id}", ID: "annotation", DE: "Eine Anmerkung mit früheren Fassungen", EN: "One annotation with its earlier wordings", Handle: one(s.p.Annotations.ByID, annotationAnswer), Out: annotation.Annotation{}},
@@ -100,6 +106,13 @@ func (s *Server) routes() []route {
 		{Method: "POST", Path: v1 + "/vorgaenge/{id}/reopen", ID: "reopenVorgang", DE: "Vorgang wieder öffnen", EN: "Reopen a Vorgang", Handle: explained(s.p.Akten.ReopenVorgang, vorgangAnswer), In: reasonBody{}, Out: vorgangView{}, IfMatch: true},
 		{Method: "GET", Path: v1 + "/vorgaenge/{id}/dokumente", ID: "vorgangDokumente", DE: "Dokumente eines Vorgangs", EN: "Dokumente of a Vorgang", Handle: s.getVorgangDokumente, Query: paged, Out: list[dokumentView]{}},
 		{Method: "GET", Path: v1 + "/vorgaenge/{id}/history", ID: "vorgangHistory", DE: "Verlauf eines Vorgangs", EN: "History of a Vorgang", Handle: one(s.p.Lists.History, historyAnswer), Out: list[historyView]{}},
+		{Method: "GET", Path: v1 + "/akten/{id}/references", ID: "akteReferences", DE: "Verweise einer Akte auf anderes (incoming: von anderem)", EN: "References of an Akte to others (incoming: from others)", Handle: s.getReferences, Query: with("incoming"), Out: list[akte.Reference]{}},
+		{Method: "POST", Path: v1 + "/akten/{id}/references", ID: "akteRefer", DE: "Verweisen statt kopieren", EN: "Refer instead of copying", Handle: s.postReference, In: referenceBody{}, Out: akte.Reference{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/vorgaenge/{id}/references", ID: "vorgangReferences", DE: "Verweise eines Vorgangs auf anderes (incoming: von anderem)", EN: "References of a Vorgang to others (incoming: from others)", Handle: s.getReferences, Query: with("incoming"), Out: list[akte.Reference]{}},
+		{Method: "POST", Path: v1 + "/vorgaenge/{id}/references", ID: "vorgangRefer", DE: "Verweisen statt kopieren", EN: "Refer instead of copying", Handle: s.postReference, In: referenceBody{}, Out: akte.Reference{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "GET", Path: v1 + "/dokumente/{id}/references", ID: "dokumentReferences", DE: "Verweise eines Dokuments auf anderes (incoming: von anderem)", EN: "References of a Dokument to others (incoming: from others)", Handle: s.getReferences, Query: with("incoming"), Out: list[akte.Reference]{}},
+		{Method: "POST", Path: v1 + "/dokumente/{id}/references", ID: "dokumentRefer", DE: "Verweisen statt kopieren", EN: "Refer instead of copying", Handle: s.postReference, In: referenceBody{}, Out: akte.Reference{}, Status: http.StatusCreated, Key: keyOptional},
+		{Method: "DELETE", Path: v1 + "/references/{id}", ID: "removeReference", DE: "Verweis entfernen", EN: "Remove a reference", Handle: ended(s.p.Akten.RemoveReference), Status: http.StatusNoContent, IfMatch: true},
 		// Postkörbe
 		{Method: "GET", Path: v1 + "/postkoerbe", ID: "postkoerbe", DE: "Meine Postkörbe", EN: "My Postkörbe", Handle: s.getPostkoerbe, Query: paged, Out: list[postkorbView]{}},
 		{Method: "GET", Path: v1 + "/postkoerbe/{id}", ID: "postkorb", DE: "Ein Postkorb", EN: "One Postkorb", Handle: one(s.p.Postkoerbe.Postkorb, postkorbAnswer), Out: postkorbView{}},

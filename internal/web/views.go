@@ -86,6 +86,8 @@ type dokumentView struct {
 	FirstPage     *int            `json:"first_page,omitempty"`
 	LastPage      *int            `json:"last_page,omitempty"`
 	CheckOut      *checkOutView   `json:"check_out"` // null: nobody has it in work
+	Fields        map[string]any  `json:"fields,omitempty"`
+	SchemaVersion *int            `json:"schema_version"` // the fields were checked with
 	Data          json.RawMessage `json:"data,omitempty"`
 	CreatedAt     time.Time       `json:"created_at"`
 	ChangedAt     time.Time       `json:"changed_at"`
@@ -98,7 +100,7 @@ func newDokumentView(d akte.Dokument) dokumentView {
 		AktenzeichenSaid: d.Given, DocumentType: d.DocumentType, Sender: d.Sender, Receiver: d.Receiver, Remark: d.Remark, FormCode: d.FormCode,
 		ReceivedOn: dateText(d.ReceivedOn), WrittenOn: dateText(d.WrittenOn), State: d.State, Channel: d.Channel, Extraction: d.Extraction,
 		ExtractionReason: d.ExtractionReason, Unit: d.UnitCode, VorgangID: d.VorgangID, AkteID: d.AkteID, VersionID: d.VersionID,
-		Version: d.VersionNumber, CheckOut: newCheckOutView(d.CheckOut), Data: d.Data, CreatedAt: d.CreatedAt.UTC(), ChangedAt: d.ChangedAt.UTC(), RowVersion: d.RowVersion,
+		Version: d.VersionNumber, CheckOut: newCheckOutView(d.CheckOut), Fields: akte.FieldsOf(d.Data), SchemaVersion: d.SchemaVersion, Data: d.Data, CreatedAt: d.CreatedAt.UTC(), ChangedAt: d.ChangedAt.UTC(), RowVersion: d.RowVersion,
 	}
 	if b := d.Batch; b != nil {
 		v.BatchID, v.BatchUUID, v.Position, v.SeparatorCode, v.FirstPage, v.LastPage = b.BatchName, &b.BatchID, b.Position, b.SeparatorCode, b.FirstPage, b.LastPage
