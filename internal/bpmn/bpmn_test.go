@@ -367,3 +367,36 @@ func TestTheTemplateOfALetterIsDrawnOrGiven(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestOddHabitsOfToolsAreKnown(t *testing.T) {
+	of := func(name string) *bpmn.Model {
+		raw, err := os.ReadFile(filepath.Join("testdata", "files", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read(t, string(raw))
+	}
+	// Extensions without a namespace, encodings by their Java name.
+	for file, want := range map[string][2]string{
+		"innovator-latin1.bpmn": {"_s2", "Gebäude prüfen"}, "yaoqiang-macroman.bpmn": {"_3", "Größe prüfen"}, "enterprise-architect-cp1252.bpmn": {"EAID_S", "Antrag – Straße"},
+	} {
+		if n := of(file).Node(want[0]); n == nil || n.Name != want[1] {
+			t.Errorf("%s: %+v", file, n)
+		}
+	}
+	// What another process calls is not the one that is started.
+	if p := of("innovator-latin1.bpmn").Main(); p.ID != "_main" {
+		t.Errorf("main is %s", p.ID)
+	}
+	// Somebody else's pool is noted, and what is drawn in it is no obstacle.
+	m := of("bpmn-io-pools.bpmn")
+	r := m.Check()
+	if !r.Executable() || m.Main().ID != "Process_a" || !slices.ContainsFunc(r.Notes, func(n bpmn.Note) bool { return n.ID == "Process_b" && n.Code == "bpmn-note-apart" }) {
+		t.Errorf("%+v", r)
+	}
+	// A caption in the place of a condition is asked for.
+	r = of("bizagi-modeler-bom.bpmn").Check()
+	if !slices.ContainsFunc(r.Needs, func(n bpmn.Need) bool { return n.ID == "Id_f3" && n.What == bpmn.NeedCondition }) {
+		t.Errorf("%+v", r.Needs)
+	}
+}

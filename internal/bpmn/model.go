@@ -1,6 +1,7 @@
 package bpmn
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -178,14 +179,24 @@ func (m *Model) Process(id string) *Process {
 	return nil
 }
 
-// Main is the process that is started when none is named: the first one drawn
-// as executable, else the first with a plain start, else the first one.
+// Main is the process that is started when none is named, among those that no
+// other one calls: the first one drawn as executable, else the first with a plain
+// start, else the first one.
 func (m *Model) Main() *Process {
-	var plain, first *Process
+	called := map[string]bool{}
 	for _, p := range m.Processes {
-		if p.Empty() || p.Apart {
-			continue
-		}
+		p.Scope.Each(func(n *Node) {
+			if n.Kind == Call && n.Called != p.ID {
+				called[n.Called] = true
+			}
+		})
+	}
+	all := slices.DeleteFunc(slices.Clone(m.Processes), func(p *Process) bool { return p.Empty() || p.Apart })
+	if top := slices.DeleteFunc(slices.Clone(all), func(p *Process) bool { return called[p.ID] }); len(top) > 0 {
+		all = top
+	}
+	var plain, first *Process
+	for _, p := range all {
 		if first == nil {
 			first = p
 		}

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/unicode"
 
@@ -39,7 +41,8 @@ const (
 )
 
 // spaceOf knows the namespaces by their URI. Some tools write no namespace at
-// all, or forget to declare a prefix: encoding/xml then gives the prefix.
+// all, or forget to declare a prefix: encoding/xml then gives the prefix. Where
+// the file has a namespace, an element without one is an extension (parse).
 func spaceOf(uri string) space {
 	switch u := strings.ToLower(uri); {
 	case u == "" || u == "bpmn" || u == "bpmn2" || u == "semantic" || u == "model",
@@ -121,6 +124,7 @@ func parse(raw []byte) (*element, error) {
 	d.Entity = nil
 	d.CharsetReader = charset
 	var root *element
+	var bare bool // the file has no namespace
 	var stack []*element
 	count := 0
 	for {
@@ -144,6 +148,9 @@ func parse(raw []byte) (*element, error) {
 				return nil, fault.New("bpmn-limit", "line", line)
 			}
 			e := &element{space: spaceOf(t.Name.Space), name: t.Name.Local, line: line}
+			if t.Name.Space == "" && root != nil && !bare {
+				e.space = foreign
+			}
 			for _, a := range t.Attr {
 				e.attrs = append(e.attrs, attr{space: spaceOf(a.Name.Space), name: a.Name.Local, value: a.Value})
 			}
@@ -154,7 +161,7 @@ func parse(raw []byte) (*element, error) {
 			case root != nil:
 				return nil, fault.New("bpmn-malformed", "line", line)
 			default:
-				root = e
+				root, bare = e, t.Name.Space == ""
 			}
 			stack = append(stack, e)
 		case xml.EndElement:
@@ -205,7 +212,13 @@ func charset(name string, in io.Reader) (io.Reader, error) {
 		return in, nil
 	}
 	e, err := ianaindex.IANA.Encoding(name)
+	if l := strings.ToLower(name); l == "macroman" || l == "x-macroman" { // as Java on a Mac calls it
+		e, err = charmap.Macintosh, nil
+	}
 	if err != nil || e == nil {
+		e, err = htmlindex.Get(name) // knows more aliases, such as cp1252
+	}
+	if err != nil {
 		return nil, fault.Wrap(err, "bpmn-charset", "charset", clip(name))
 	}
 	return e.NewDecoder().Reader(in), nil

@@ -198,7 +198,7 @@ func (s *Service) keep(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	for _, e := range r.Effects {
 		switch e.Kind {
 		case run.OpenTask:
-			entry, err := s.open(ctx, tx, at, h, e)
+			entry, err := s.open(ctx, tx, s.system(a), at, h, e)
 			if err != nil {
 				return err
 			}
@@ -270,11 +270,7 @@ func (s *Service) system(a access.Actor) access.Actor {
 // open puts a step at its station, in the circulation of the instance. A station
 // that nobody can work at now is a failed step, not a failed act of whoever
 // finished the step before.
-func (s *Service) open(ctx context.Context, tx pgx.Tx, at time.Time, h *held, e run.Effect) ([]run.Entry, error) {
-	sys := access.System(0, "")
-	if err := tx.QueryRow(ctx, sqlTenant).Scan(&sys.Tenant, &sys.TenantSlug); err != nil {
-		return nil, fmt.Errorf("tenant: %w", err)
-	}
+func (s *Service) open(ctx context.Context, tx pgx.Tx, sys access.Actor, at time.Time, h *held, e run.Effect) ([]run.Entry, error) {
 	to, err := station(ctx, tx, at, e.Target)
 	if fault.Is(err, "process-station-unknown") && len(h.plan.Activation.Stations[e.Node.ID]) == 0 {
 		// Drawn, and told at activation: the unit of the Vorgang has it.
@@ -309,7 +305,6 @@ func (s *Service) open(ctx context.Context, tx pgx.Tx, at time.Time, h *held, e 
 }
 
 const (
-	sqlTenant = `SELECT id, slug FROM tenant WHERE id = evb_tenant()`
 	sqlUnitOf = `SELECT unit_id FROM record_object WHERE tenant = evb_tenant() AND id = $1 AND unit_id IS NOT NULL`
 	sqlRoute  = `UPDATE process_instance SET circulation_id = $2 WHERE tenant = evb_tenant() AND id = $1`
 )
