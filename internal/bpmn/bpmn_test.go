@@ -400,3 +400,17 @@ func TestOddHabitsOfToolsAreKnown(t *testing.T) {
 		t.Errorf("%+v", r.Needs)
 	}
 }
+
+func FuzzLetter(f *testing.F) {
+	f.Add("Guten Tag {{ name }}, {{= n + 1 }} {{${x}}}")
+	f.Add("{{ {{ }} }}")
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := bpmn.NewComposer(bpmn.Letter{DocumentType: "Bescheid", Subject: "x", Text: s})
+		if err != nil {
+			return
+		}
+		if l, err := c.Compose(map[string]any{"name": "Ä", "n": int64(1)}); err == nil && len(l.Text) > 200<<10 {
+			t.Fatalf("%d bytes", len(l.Text))
+		}
+	})
+}

@@ -193,10 +193,7 @@ func (s *Service) act(ctx context.Context, a access.Actor, id uuid.UUID, ifVersi
 		if err != nil {
 			return err
 		}
-		if i, err = one(ctx, tx, s, sqlByID, id); err != nil {
-			return err
-		}
-		if ifVersion != 0 && ifVersion != i.RowVersion {
+		if ifVersion != 0 && ifVersion != h.version {
 			return fault.New("stale-version")
 		}
 		if h.state.Status != run.Running {

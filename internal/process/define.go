@@ -85,54 +85,93 @@ func firstOf(values ...string) string {
 
 const (
 	sqlDefinition = `
-    SELECT d.id, d.key, d.version, d.name, d.exporter, d.file_name, d.created_at, d.created_by, d.row_version, d.file,
+    SELECT d.id, d.key, d.version, d.name, d.exporter, d.file_name, d.created_at, d.created_by, d.row_version,
         a.id, coalesce(a.answers, '{}'), a.activated_at, a.activated_by
     FROM process_definition d
     LEFT JOIN process_activation a ON a.tenant = d.tenant AND a.definition_id = d.id AND a.ended_at = 'infinity'
     WHERE d.tenant = evb_tenant()`
 	sqlDefinitionByID = sqlDefinition + ` AND d.id = $1`
 	sqlNewest         = sqlDefinition + ` AND d.key = $1 ORDER BY d.version DESC LIMIT 1`
+	sqlFiles          = `SELECT id, file FROM process_definition WHERE tenant = evb_tenant() AND id = ANY ($1)`
 	sqlDefinitions    = sqlDefinition + ` AND ($1::uuid IS NULL OR d.id < $1) ORDER BY d.id DESC LIMIT $2`
 )
 
-func scanDefinition(row pgx.CollectableRow) (d Definition, err error) {
+// definitions reads definitions with their reports.
+func (s *Service) definitions(ctx context.Context, q postgres.Querier, sql string, args ...any) ([]Definition, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("processes: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, scanDefinition)
+	if err != nil {
+		return nil, fmt.Errorf("processes: %w", err)
+	}
+	var unread []uuid.UUID
+	for i := range all {
+		r, ok := s.report(all[i].ID)
+		if all[i].Report = r; !ok {
+			unread = append(unread, all[i].ID)
+		}
+	}
+	if len(unread) == 0 {
+		return all, nil
+	}
+	if rows, err = q.Query(ctx, sqlFiles, unread); err != nil {
+		return nil, fmt.Errorf("files of processes: %w", err)
+	}
+	made := map[uuid.UUID]bpmn.ReportView{}
+	var id uuid.UUID
 	var file []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &file}, func() error {
+		m, err := bpmn.Read(file)
+		if err == nil {
+			made[id] = m.Check().View()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("files of processes: %w", err)
+	}
+	s.keepReports(made)
+	for i := range all {
+		if r, ok := made[all[i].ID]; ok {
+			all[i].Report = r
+		}
+	}
+	return all, nil
+}
+
+func scanDefinition(row pgx.CollectableRow) (d Definition, err error) {
 	var activation, by *uuid.UUID
 	var at *time.Time
 	var answers bpmn.Activation
-	err = row.Scan(&d.ID, &d.Key, &d.Version, &d.Name, &d.Exporter, &d.FileName, &d.CreatedAt, &d.CreatedBy, &d.RowVersion, &file, &activation, &answers, &at, &by)
+	err = row.Scan(&d.ID, &d.Key, &d.Version, &d.Name, &d.Exporter, &d.FileName, &d.CreatedAt, &d.CreatedBy, &d.RowVersion, &activation, &answers, &at, &by)
 	if err != nil {
 		return d, err
 	}
 	d.CreatedAt = d.CreatedAt.UTC()
-	m, err := bpmn.Read(file)
-	if err != nil {
-		return d, err
-	}
-	d.Report = m.Check().View()
 	if activation != nil {
 		d.Activation = &ActivationView{ID: *activation, Answers: answers, ActivatedAt: at.UTC(), ActivatedBy: *by, Unknown: []UnknownStation{}}
 	}
 	return d, nil
 }
 
-func definition(ctx context.Context, q postgres.Querier, id uuid.UUID) (Definition, error) {
-	rows, err := q.Query(ctx, sqlDefinitionByID, id)
-	if err != nil {
-		return Definition{}, fmt.Errorf("process: %w", err)
+func (s *Service) definition(ctx context.Context, q postgres.Querier, sql string, arg any) (Definition, error) {
+	all, err := s.definitions(ctx, q, sql, arg)
+	switch {
+	case err != nil:
+		return Definition{}, err
+	case len(all) == 0:
+		return Definition{}, fault.New("not-found")
 	}
-	d, err := pgx.CollectExactlyOneRow(rows, scanDefinition)
-	if missing(err) {
-		return d, fault.New("not-found")
-	}
-	return d, err
+	return all[0], nil
 }
 
 // Definition gives a definition; what is drawn is no secret inside a tenant.
 // Fault: not-found.
 func (s *Service) Definition(ctx context.Context, a access.Actor, id uuid.UUID) (d Definition, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		d, err = definition(ctx, q, id)
+		d, err = s.definition(ctx, q, sqlDefinitionByID, id)
 		return err
 	})
 	return d, err
@@ -141,14 +180,7 @@ func (s *Service) Definition(ctx context.Context, a access.Actor, id uuid.UUID) 
 // Newest gives the newest version of a process by its key. Fault: not-found.
 func (s *Service) Newest(ctx context.Context, a access.Actor, key string) (d Definition, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlNewest, key)
-		if err != nil {
-			return err
-		}
-		d, err = pgx.CollectExactlyOneRow(rows, scanDefinition)
-		if missing(err) {
-			return fault.New("not-found")
-		}
+		d, err = s.definition(ctx, q, sqlNewest, key)
 		return err
 	})
 	return d, err
@@ -158,11 +190,7 @@ func (s *Service) Newest(ctx context.Context, a access.Actor, key string) (d Def
 // before; nil UUID: the first page.
 func (s *Service) Definitions(ctx context.Context, a access.Actor, before uuid.UUID, limit int) (out []Definition, err error) {
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		rows, err := q.Query(ctx, sqlDefinitions, ptr(before), limit)
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectRows(rows, scanDefinition)
+		out, err = s.definitions(ctx, q, sqlDefinitions, ptr(before), limit)
 		return err
 	})
 	return out, err
@@ -238,7 +266,7 @@ func (s *Service) Activate(ctx context.Context, a access.Actor, id uuid.UUID, an
 		if _, err := tx.Exec(ctx, sqlInsertActivation, activation, id, filled, at, a.User); err != nil {
 			return fmt.Errorf("activate: %w", err)
 		}
-		if d, err = definition(ctx, tx, id); err != nil {
+		if d, err = s.definition(ctx, tx, sqlDefinitionByID, id); err != nil {
 			return err
 		}
 		d.Activation.Unknown = unknown

@@ -27,6 +27,8 @@ type held struct {
 	key                                string
 	circulation                        *uuid.UUID
 	logged                             int
+	version                            int64 // row version
+	timers, messages                   bool  // there are rows of them
 	state                              run.State
 	stations                           map[int]stationOf // of tokens at stations
 	plan                               *bpmn.Plan
@@ -40,7 +42,7 @@ type stationOf struct {
 const (
 	sqlRecordOf = `SELECT record_id FROM process_instance WHERE tenant = evb_tenant() AND id = $1`
 	sqlHold     = `
-    SELECT i.id, i.activation_id, i.definition_id, i.record_id, d.key, i.process, i.state, i.outcome, i.next_token, i.variables, i.circulation_id,
+    SELECT i.id, i.activation_id, i.definition_id, i.record_id, d.key, i.process, i.state, i.outcome, i.next_token, i.variables, i.circulation_id, i.row_version,
         (SELECT coalesce(max(l.number), 0) FROM process_step_log l WHERE l.tenant = i.tenant AND l.instance_id = i.id)
     FROM process_instance i JOIN process_definition d ON d.tenant = i.tenant AND d.id = i.definition_id
     WHERE i.tenant = evb_tenant() AND i.id = $1 FOR NO KEY UPDATE OF i`
@@ -91,7 +93,7 @@ func (s *Service) read(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*held, err
 	h := &held{stations: map[int]stationOf{}}
 	var vars []byte
 	err := tx.QueryRow(ctx, sqlHold, id).Scan(&h.id, &h.activation, &h.definition, &h.record, &h.key, &h.state.Process, &h.state.Status, &h.state.Outcome,
-		&h.state.Next, &vars, &h.circulation, &h.logged)
+		&h.state.Next, &vars, &h.circulation, &h.version, &h.logged)
 	if missing(err) {
 		return nil, fault.New("not-found")
 	}
@@ -139,6 +141,7 @@ func (s *Service) read(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*held, err
 	var t run.TimerSet
 	var r repeat
 	_, err = pgx.ForEachRow(rows, []any{&token, &t.Element, &t.Due, &r}, func() error {
+		h.timers = true
 		t.Due, t.Left, t.Every, t.Days = t.Due.UTC(), r.Left, r.Every, r.Days
 		for i := range h.state.Tokens {
 			if h.state.Tokens[i].ID == token {
@@ -151,8 +154,11 @@ func (s *Service) read(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*held, err
 	if err != nil {
 		return nil, fmt.Errorf("timers: %w", err)
 	}
-	h.plan, err = s.plan(ctx, tx, h.activation)
-	return h, err
+	if h.plan, err = s.plan(ctx, tx, h.activation); err != nil {
+		return nil, err
+	}
+	h.messages = len(run.Subscriptions(h.plan, h.state)) > 0
+	return h, nil
 }
 
 // options of a step of a tenant at a moment: days by the clock of the place, and
@@ -441,14 +447,19 @@ func (s *Service) write(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 	b.Queue(sqlWriteInstance, h.id, h.activation, h.definition, h.state.Process, h.state.Status, h.state.Outcome, h.state.Next, string(vars), failed, at)
 	b.Queue(sqlDropTokens, h.id, number)
 	b.Queue(sqlWriteTokens, h.id, number, node, wait, reason, since, details, routes, steps)
-	b.Queue(sqlDropTimers, h.id)
+	if h.timers {
+		b.Queue(sqlDropTimers, h.id)
+	}
 	if len(tTokens) > 0 {
 		b.Queue(sqlWriteTimers, h.id, tTokens, tElements, tDue, tRepeat)
 	}
-	b.Queue(sqlDropMessages, h.id)
+	if h.messages {
+		b.Queue(sqlDropMessages, h.id)
+	}
 	if len(mTokens) > 0 {
 		b.Queue(sqlWriteMessages, h.id, h.record, mTokens, mElements, mNames, mTypes)
 	}
+	h.timers, h.messages = len(tTokens) > 0, len(mTokens) > 0
 	b.Queue(sqlDropCalls, h.id, live)
 	if k := len(entries); k > 0 {
 		numbers, tokens, nodes, whats, texts := make([]int, k), make([]int, k), make([]string, k), make([]string, k), make([]string, k)

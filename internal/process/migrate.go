@@ -72,7 +72,7 @@ func (s *Service) MigrateAll(ctx context.Context, a access.Actor, from uuid.UUID
 	}
 	var all []uuid.UUID
 	err := s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		if _, err := definition(ctx, q, from); err != nil {
+		if _, err := s.definition(ctx, q, sqlDefinitionByID, from); err != nil {
 			return err
 		}
 		var err error

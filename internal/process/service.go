@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -62,8 +63,9 @@ type Service struct {
 	o      Options
 	slog   *slog.Logger
 	mu     sync.Mutex
-	plans  map[uuid.UUID]*bpmn.Plan // by activation
-	client *http.Client             // calls webhooks
+	plans  map[uuid.UUID]*bpmn.Plan      // by activation
+	checks map[uuid.UUID]bpmn.ReportView // by definition
+	client *http.Client                  // calls webhooks
 }
 
 // New makes the service; facts go to log. circulation.Options.Completed is to be
@@ -77,7 +79,7 @@ func New(db *postgres.DB, log *event.Log, akten *akte.Service, routes *circulati
 	}
 	// A redirect is not followed: it leads where nobody has allowed it.
 	client := &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return &Service{db: db, log: log, akten: akten, routes: routes, o: o, slog: o.Log.With("part", "process"), plans: map[uuid.UUID]*bpmn.Plan{}, client: client}
+	return &Service{db: db, log: log, akten: akten, routes: routes, o: o, slog: o.Log.With("part", "process"), plans: map[uuid.UUID]*bpmn.Plan{}, checks: map[uuid.UUID]bpmn.ReportView{}, client: client}
 }
 
 // Attach gives the service its queue; see event.Log.Attach. Without one, what is
@@ -137,4 +139,24 @@ func (s *Service) plan(ctx context.Context, q postgres.Querier, activation uuid.
 	}
 	s.plans[activation] = p
 	return p, nil
+}
+
+// maxChecks bounds the reports that are kept; beyond it all are dropped.
+const maxChecks = 500
+
+// report is what the check of a definition's file has said: the file never changes.
+func (s *Service) report(definition uuid.UUID) (bpmn.ReportView, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.checks[definition]
+	return r, ok
+}
+
+func (s *Service) keepReports(made map[uuid.UUID]bpmn.ReportView) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.checks)+len(made) > maxChecks {
+		clear(s.checks)
+	}
+	maps.Copy(s.checks, made)
 }
