@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -341,5 +342,59 @@ func TestCheckSealAuditReindexAndSearchSpeakTheirJSON(t *testing.T) {
 		if code != c.code || !strings.Contains(out, c.out) {
 			t.Errorf("%v: exit %d\nout %s\nerr %s", c.args, code, out, errOut)
 		}
+	}
+}
+
+// What a server sends becomes XAIP here; "evb ers verify" checks it with nothing
+// but its files.
+func TestExportWritesXAIPThatErsVerifyChecks(t *testing.T) {
+	dir, anchor := verifyPackage(t)
+	var entries []tarEntry
+	if err := fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		entries = append(entries, tarEntry{"dokument-0199/" + name, tar.TypeReg, string(b)})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	url := exportServer(t, tarOf(t, entries...), "", 0)
+	for _, format := range []string{"xaip", "lxaip"} {
+		out := filepath.Join(t.TempDir(), "paket")
+		code, _, errOut := call(t, "export", "--server", url, "--token", "T", "--dokument", "0199", "--out", out, "--format", format)
+		if code != exitOK {
+			t.Fatalf("%s: exit %d\n%s", format, code, errOut)
+		}
+		file := filepath.Join(out, "d."+format+".xml")
+		if code, _, errOut := call(t, "ers", "verify", "--record", file, "--trust", anchor); code != exitOK {
+			t.Errorf("%s: exit %d\n%s", format, code, errOut)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// "Brief" in base64, or its digest.
+		changed := bytes.Replace(bytes.Replace(b, []byte(">QnJpZWY=<"), []byte(">QnJqZWY=<"), 1), []byte("<ds:DigestValue>"), []byte("<ds:DigestValue>AA"), 1)
+		if err := os.WriteFile(file, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errOut := call(t, "ers", "verify", "--record", file, "--trust", anchor); code == exitOK || bytes.Equal(b, changed) {
+			t.Errorf("%s, changed: exit %d\n%s", format, code, errOut)
+		}
+		if entries, err := os.ReadDir(filepath.Dir(out)); err != nil || len(entries) != 1 {
+			t.Errorf("left over beside the package: %v, %v", entries, err)
+		}
+	}
+	none := tarOf(t, tarEntry{"dokument-0199/README.txt", tar.TypeReg, "Hallo"})
+	if code, _, errOut := call(t, "export", "--server", exportServer(t, none, "1", 0), "--token", "T", "--dokument", "0199", "--out", filepath.Join(t.TempDir(), "p"), "--format", "xaip"); code != exitUndecided {
+		t.Errorf("nothing sealed: exit %d\n%s", code, errOut)
+	}
+	if code, _, _ := call(t, "export", "--server", url, "--token", "T", "--dokument", "0199", "--out", filepath.Join(t.TempDir(), "p"), "--format", "zip"); code != exitUsage {
+		t.Errorf("another format: exit %d", code)
+	}
+	if code, _, _ := call(t, "ers", "verify", "--record", anchor); code != exitUsage {
+		t.Errorf("no package and no data: exit %d", code)
 	}
 }

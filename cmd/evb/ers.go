@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"evb/signature/aip"
 	"evb/signature/digest"
 	"evb/signature/ers"
 
@@ -40,11 +41,16 @@ type ersVerifyOptions struct {
 func newErsVerifyCommand() *cobra.Command {
 	var o ersVerifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify --record ER (--data FILE... | --digest ALG:HEX...)",
+		Use:   "verify --record ER [--data FILE... | --digest ALG:HEX...]",
 		Short: "prüft einen Beweissatz gegen Daten / verifies an evidence record against data",
 		Long: `Prüft einen Beweissatz (RFC 4998 in DER oder base64, RFC 6283 in XML) gegen Dateien
 oder Hashwerte. Verifies an evidence record (RFC 4998 in DER or base64, RFC 6283 in
 XML) against files or digests.
+
+Ohne --data und --digest ist ER ein Paket (XAIP, LXAIP oder ASiC, mit den Dateien
+daneben), das seine Beweissätze und Objekte mitbringt.
+Without --data and --digest ER is a package (XAIP, LXAIP or ASiC, with the files
+beside it) that brings its records and objects along.
 
 Mehrere Hashwerte desselben Objekts werden mit + verbunden, weil jede
 Hashbaum-Erneuerung einen weiteren Algorithmus braucht:
@@ -74,9 +80,8 @@ Rückgabewerte / exit codes: 0 gültig/valid, 1 ungültig/invalid,
 }
 
 func runErsVerify(ctx context.Context, o ersVerifyOptions, out, errOut io.Writer) error {
-	if o.Record == "" || len(o.Data)+len(o.Digests) == 0 {
-		return usageError("Geben Sie --record und mindestens ein --data oder --digest an.",
-			"--record and at least one --data or --digest are needed")
+	if o.Record == "" {
+		return usageError("Geben Sie --record an.", "--record is needed")
 	}
 	opts, err := o.options()
 	if err != nil {
@@ -85,6 +90,17 @@ func runErsVerify(ctx context.Context, o ersVerifyOptions, out, errOut io.Writer
 	opts.Group, opts.AcceptSorted = o.Group, o.AcceptSorted
 	if err := addMaterial(&opts, o.Certificates, o.Revocation); err != nil {
 		return err
+	}
+	if len(o.Data)+len(o.Digests) == 0 {
+		result, err := verifyForeign(ctx, o.Record, opts)
+		if errors.Is(err, aip.ErrKind) {
+			return usageError("Geben Sie mindestens ein --data oder --digest an; nur XAIP, LXAIP und ASiC bringen ihre Objekte mit.",
+				"at least one --data or --digest is needed; only XAIP, LXAIP and ASiC bring their objects along")
+		}
+		if err != nil {
+			result = ers.Unreadable(opts, plainError(err))
+		}
+		return showResult(result, o.JSON, out, errOut)
 	}
 	var objects []ers.Object
 	for _, name := range o.Data {
@@ -106,6 +122,21 @@ func runErsVerify(ctx context.Context, o ersVerifyOptions, out, errOut io.Writer
 		return showResult(ers.Unreadable(opts, plainError(err)), o.JSON, out, errOut)
 	}
 	return showResult(ers.NewVerifier(opts).Verify(ctx, record, objects), o.JSON, out, errOut)
+}
+
+// verifyForeign verifies the records inside a package of another archive.
+func verifyForeign(ctx context.Context, name string, opts ers.Options) (*ers.Result, error) {
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	p, err := aip.Open(root.FS(), filepath.Base(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = p.Close() }()
+	return p.Verify(ctx, opts), nil
 }
 
 // openPlain opens a file without naming it in errors: the result does that.

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"evb/internal/client"
+	"evb/signature/aip"
 
 	"github.com/spf13/cobra"
 )
@@ -31,9 +33,13 @@ func newExportCommand() *cobra.Command {
 		Long: `Schreibt das Beweispaket eines Dokuments, oder aller Dokumente eines Vorgangs oder
 einer Akte, in einen neuen Ordner. Was noch nicht versiegelt ist, kommt ohne
 Beweis hinein (Rückgabewert 3); --seal versiegelt vorher.
+--format xaip schreibt je Dokument ein XAIP (BSI TR-03125-F 1.3) mit allem darin,
+lxaip eines mit Verweisen auf die Dateien daneben; beide prüft „evb ers verify“.
 Writes the evidence package of a Dokument, or of all of a Vorgang or an Akte, into
 a new folder. What is not sealed yet comes without evidence (exit code 3); --seal
-seals first.`,
+seals first. --format xaip writes an XAIP (BSI TR-03125-F 1.3) for each Dokument with
+everything inside, lxaip one with references to files beside it; "evb ers verify"
+checks both.`,
 		Example: "  evb export --data ./data --dokument 0199... --out paket --seal",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,6 +69,9 @@ func runExport(ctx context.Context, o exportOptions, out, errOut io.Writer) erro
 		return usageError("Geben Sie genau eins von --dokument, --vorgang und --akte an, und --out.",
 			"exactly one of --dokument, --vorgang and --akte is needed, and --out")
 	}
+	if !slices.Contains([]string{"package", "xaip", "lxaip"}, o.Format) {
+		return usageError(fmt.Sprintf("--format %q gibt es nicht: package, xaip oder lxaip.", o.Format), fmt.Sprintf("no --format %q: package, xaip or lxaip", o.Format))
+	}
 	if err := emptyTarget(o.Out); err != nil {
 		return err
 	}
@@ -70,12 +79,22 @@ func runExport(ctx context.Context, o exportOptions, out, errOut io.Writer) erro
 	if err != nil {
 		return err
 	}
+	format := o.Format
+	o.Format = "package" // the others are made of it here
 	body, pending, err := c.Export(ctx, o.ExportQuery)
 	if err != nil {
 		return commandError(err)
 	}
 	defer func() { _ = body.Close() }()
-	files, err := unpackNew(body, o.Out)
+	var files int
+	if format == "package" {
+		files, err = unpackNew(body, o.Out)
+	} else {
+		files, err = exportXAIP(body, o.Out, format == "lxaip")
+	}
+	if errors.Is(err, aip.ErrNothing) {
+		return &exitError{Code: exitUndecided, Err: errors.New("noch nichts davon ist versiegelt; mit --seal wird vorher versiegelt\n     nothing of it is sealed yet; --seal seals first")}
+	}
 	if err != nil {
 		return commandError(err)
 	}
@@ -93,6 +112,77 @@ func runExport(ctx context.Context, o exportOptions, out, errOut io.Writer) erro
 		return &exitError{Code: exitUndecided, Err: fmt.Errorf("%d Objekte sind noch nicht versiegelt und liegen ohne Beweis im Paket; mit --seal wird vorher versiegelt\n     %d objects are not sealed yet and come without evidence; --seal seals first", pending, pending)}
 	}
 	return nil
+}
+
+// exportXAIP makes packages of BSI TR-03125 out of the tar stream of an evidence
+// package, in a folder beside dir that gets its name when all of it is there.
+func exportXAIP(body io.Reader, dir string, logical bool) (files int, err error) {
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return 0, err
+	}
+	tmp, err := os.MkdirTemp(parent, ".evb-xaip-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	from, to := filepath.Join(tmp, "package"), filepath.Join(tmp, "xaip")
+	if _, err := unpackNew(body, from); err != nil {
+		return 0, err
+	}
+	root, err := os.OpenRoot(from)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	writers, err := aip.Writers(root.FS())
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Mkdir(to, 0o755); err != nil { //nolint:gosec // a package is for handing on
+		return 0, err
+	}
+	for _, w := range writers {
+		w.Logical = logical
+		name := w.Dokument() + ".xaip.xml"
+		if logical {
+			name = w.Dokument() + ".lxaip.xml"
+			for _, file := range w.Files() {
+				if err := moveFile(filepath.Join(from, file), filepath.Join(to, file)); err != nil {
+					return files, err
+				}
+			}
+		}
+		if err := writeNew(filepath.Join(to, name), w); err != nil {
+			return files, err
+		}
+		files++
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return files, err
+	}
+	return files, os.Rename(to, dir)
+}
+
+// moveFile gives a file another place unless it is there already: Dokumente may
+// share an object.
+func moveFile(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // as above
+		return err
+	}
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	return os.Link(from, to)
+}
+
+func writeNew(name string, w io.WriterTo) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // as above
+	if err != nil {
+		return err
+	}
+	_, err = w.WriteTo(f)
+	return errors.Join(err, f.Close())
 }
 
 // emptyTarget refuses a folder that holds something: two packages in one folder

@@ -22,6 +22,7 @@ signature/tsp         signature/cms signature/digest
 signature/xmldoc
 signature/ers         signature/cms signature/digest signature/hashtree signature/tsp signature/xmldoc
 signature/evidence    signature/cms signature/digest signature/ers signature/hashtree signature/tsp signature/newfile
+signature/aip         signature/digest signature/ers signature/evidence signature/xmldoc
 signature/tsa         signature/cms signature/digest signature/tsp signature/newfile
 storage
 storage/layout        storage

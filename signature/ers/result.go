@@ -123,6 +123,25 @@ func (r *Result) Failed() []Check {
 	return out
 }
 
+// Merge takes in the result for one record of several, which record names. The
+// verdict is not computed again.
+func (r *Result) Merge(one *Result, record string) {
+	for _, c := range one.Checks {
+		c.Record = record
+		c.Detail, c.DetailEN = record+": "+c.Detail, record+": "+c.DetailEN
+		r.Checks = append(r.Checks, c)
+	}
+	for _, t := range one.Timestamps {
+		t.Record = record
+		r.Timestamps = append(r.Timestamps, t)
+	}
+	r.Objects = append(r.Objects, one.Objects...)
+	r.Integrity = worse(r.Integrity, one.Integrity)
+	if one.Trust == Untrusted {
+		r.Trust = Untrusted
+	}
+}
+
 // Conclude computes the verdict from integrity, trust and the algorithm checks.
 func (r *Result) Conclude() {
 	unfit, unknown := false, false

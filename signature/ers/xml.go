@@ -86,10 +86,16 @@ func ParseXML(b []byte) (*XMLRecord, error) {
 // hashed of it may depend on the elements around it. The error is as with
 // [ParseXML].
 func XMLRecordAt(e *xmldoc.Element) (*XMLRecord, error) {
-	fail := func(field string, err error) (*XMLRecord, error) { return nil, &FormatError{Field: field, Err: err} }
 	if !e.Is(XMLNamespace, "EvidenceRecord") {
-		return fail("EvidenceRecord", fmt.Errorf("the element is %s in %q", e.Name, e.Name.Space))
+		return nil, &FormatError{Field: "EvidenceRecord", Err: fmt.Errorf("the element is %s in %q", e.Name, e.Name.Space)}
 	}
+	return XMLRecordIn(e)
+}
+
+// XMLRecordIn is [XMLRecordAt] for an element of another name that has the type
+// of an EvidenceRecord, as in XAIP.
+func XMLRecordIn(e *xmldoc.Element) (*XMLRecord, error) {
+	fail := func(field string, err error) (*XMLRecord, error) { return nil, &FormatError{Field: field, Err: err} }
 	if v, _ := e.Attr("", "Version"); strings.TrimLeft(strings.TrimRight(v, "0"), "0+") != "1." && strings.TrimSpace(v) != "1" {
 		return fail("Version", fmt.Errorf("%q, not 1.0", v))
 	}

@@ -98,23 +98,11 @@ func (v *verification) readMembers(rec *recordFile) {
 
 // merge takes the result of one record into that of the package.
 func (v *verification) merge(rec *recordFile, r *ers.Result) {
-	for _, c := range r.Checks {
-		c.Record = rec.name
-		c.Detail, c.DetailEN = rec.name+": "+c.Detail, rec.name+": "+c.DetailEN
-		v.result.Checks = append(v.result.Checks, c)
-	}
-	for _, t := range r.Timestamps {
-		t.Record = rec.name
-		v.result.Timestamps = append(v.result.Timestamps, t)
-	}
-	for _, o := range r.Objects {
+	objects := r.Objects
+	r.Objects = nil
+	v.result.Merge(r, rec.name)
+	for _, o := range objects {
 		v.object(o.Name, o.Integrity)
-	}
-	if r.Integrity == ers.Invalid || v.result.Integrity == ers.Valid {
-		v.result.Integrity = r.Integrity
-	}
-	if r.Trust == ers.Untrusted {
-		v.result.Trust = ers.Untrusted
 	}
 }
 
