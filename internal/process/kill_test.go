@@ -147,12 +147,12 @@ func victim(dsn string) int {
 	return 0
 }
 
-// analyze tells the planner how large the tables have become.
-func (w *works) analyze() {
+// super does what only the owner of the database may.
+func (w *works) super(sql string) {
 	w.t.Helper()
 	c, err := pgx.Connect(w.t.Context(), pgtest.SuperDSN(pgtest.NameOf(w.DB)))
 	w.ok(err)
-	_, err = c.Exec(w.t.Context(), "ANALYZE")
+	_, err = c.Exec(w.t.Context(), sql)
 	w.ok(errors.Join(err, c.Close(w.t.Context())))
 }
 
@@ -185,7 +185,7 @@ func TestInstancesEndAlikeHoweverOftenTheProcessIsKilled(t *testing.T) {
 		wg.Go(func() {
 			for n := part; n < instances; n += 4 {
 				if n == 200 {
-					w.analyze()
+					w.super("ANALYZE")
 				}
 				if _, _, err := w.s.Start(t.Context(), w.Schulz, process.NewInstance{Definition: d.ID, Vorgang: vorgaenge[n%len(vorgaenge)], Variables: map[string]any{"n": n}}); err != nil {
 					t.Error(err)
@@ -196,7 +196,7 @@ func TestInstancesEndAlikeHoweverOftenTheProcessIsKilled(t *testing.T) {
 	}
 	wg.Wait()
 	begun := time.Since(from)
-	w.analyze() // as autovacuum does within a minute: nobody begins so many at once
+	w.super("ANALYZE") // as autovacuum does within a minute: nobody begins so many at once
 	rnd := rand.New(rand.NewPCG(1, 2))
 	dsn := w.DB.Pool().Config().ConnString()
 	killed := 0

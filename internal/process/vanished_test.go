@@ -1,8 +1,13 @@
 package process_test
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
 
+	"evb/internal/access"
+	"evb/internal/akte"
 	"evb/internal/bpmn"
 	"evb/internal/postgres/pgtest"
 	"evb/internal/process"
@@ -55,4 +60,41 @@ func TestAPostkorbOfNobodyIsNoStation(t *testing.T) {
 	w.ok(err)
 	_, err = w.s.Activate(t.Context(), w.designer, d.ID, bpmn.Activation{Stations: map[string]bpmn.Targets{"b": {{Postkorb: "Klaerung"}}}})
 	w.want(err, "process-activation-invalid")
+}
+
+func TestAnInstanceThatCannotBeWokenHoldsUpNoOther(t *testing.T) {
+	w := newWorks(t)
+	file := func(id string) []byte {
+		return []byte(strings.Replace(string(xmlFile(`<intermediateCatchEvent id="t"><timerEventDefinition><timeDuration>PT1H</timeDuration></timerEventDefinition></intermediateCatchEvent>`+flow("s", "t")+flow("t", "e"))), `process id="p"`, `process id="`+id+`"`, 1))
+	}
+	broken := w.begin(file("broken"), bpmn.Activation{}, nil)
+	sound := w.begin(file("sound"), bpmn.Activation{}, nil)
+	w.super(`UPDATE process_definition SET file = 'no BPMN' WHERE key = 'broken'`)
+	w.link() // services that have not compiled it yet
+	w.Pass(2 * time.Hour)
+	if err := w.s.Sweep(t.Context(), pgtest.Stadt); err == nil || !strings.Contains(err.Error(), broken.ID.String()) {
+		t.Errorf("the instance is not named: %v", err)
+	}
+	if got := w.instance(sound.ID); got.State != "done" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAProcessClosesItsVorgangAndEnds(t *testing.T) {
+	w := newWorks(t)
+	w.actions["close"] = func(ctx context.Context, a access.Actor, c process.Call) (map[string]any, error) {
+		_, err := w.Akten.CloseVorgang(ctx, a, c.Vorgang, "zu den Akten", 0)
+		return nil, err
+	}
+	i := w.begin(xmlFile(`<userTask id="a" evb:unit="FB61"/><serviceTask id="c" evb:action="close"/>`+flow("s", "a")+flow("a", "c")+flow("c", "e")), bpmn.Activation{}, nil)
+	w.done(w.Schulz, i.ID, "a")
+	w.run(process.JobCall, true)
+	if got := w.at(i.ID); got.State != "done" || got.Outcome != "e" {
+		t.Errorf("%+v", got)
+	}
+	v, err := w.Akten.Vorgang(t.Context(), w.Schulz, w.vorgang)
+	w.ok(err)
+	if v.Lifecycle != akte.Closed {
+		t.Errorf("the Vorgang is %s", v.Lifecycle)
+	}
 }

@@ -29,7 +29,8 @@ func (s *Service) Jobs() []job.Definition {
 
 const (
 	sqlDueInstances = `
-    SELECT instance_id FROM process_timer WHERE tenant = evb_tenant() AND due_at <= $1 GROUP BY instance_id ORDER BY min(due_at), instance_id LIMIT 500`
+    SELECT instance_id FROM process_timer WHERE tenant = evb_tenant() AND due_at <= $1 AND instance_id <> ALL ($2)
+    GROUP BY instance_id ORDER BY min(due_at), instance_id LIMIT 500`
 	sqlOpenMessages = `SELECT id FROM process_outbox WHERE tenant = evb_tenant() AND delivered_at IS NULL ORDER BY sent_at, id LIMIT $1`
 	sqlOpenCalls    = `SELECT id FROM process_call WHERE tenant = evb_tenant() AND state = 'open' ORDER BY created_at, id LIMIT $1`
 )
@@ -50,20 +51,34 @@ func ids(ctx context.Context, q postgres.Querier, sql string, args ...any) ([]uu
 	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
-// Sweep wakes every instance of a tenant with a timer that is due. Repeatable.
+// Sweep wakes every instance of a tenant with a timer that is due. One that
+// cannot be woken does not hold up the others; the error names it. Repeatable.
 func (s *Service) Sweep(ctx context.Context, tenant access.Tenant) error {
+	stuck := []uuid.UUID{}
+	var first error
 	for {
 		var due []uuid.UUID
 		err := s.db.Read(ctx, tenant, func(q postgres.Querier) (err error) {
-			due, err = ids(ctx, q, sqlDueInstances, s.now())
+			due, err = ids(ctx, q, sqlDueInstances, s.now(), stuck)
 			return err
 		})
-		if err != nil || len(due) == 0 {
+		if err != nil {
 			return err
 		}
+		if len(due) == 0 {
+			return first
+		}
 		for _, id := range due {
-			if err := s.Wake(ctx, tenant, id); err != nil {
-				return err
+			err := s.Wake(ctx, tenant, id)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				stuck = append(stuck, id)
+				s.slog.ErrorContext(ctx, "timer of a process", "instance_id", id, "err", err)
+				if first == nil {
+					first = fmt.Errorf("wake instance %s: %w", id, err)
+				}
 			}
 		}
 	}
