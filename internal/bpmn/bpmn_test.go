@@ -394,6 +394,12 @@ func TestOddHabitsOfToolsAreKnown(t *testing.T) {
 	if !r.Executable() || m.Main().ID != "Process_a" || !slices.ContainsFunc(r.Notes, func(n bpmn.Note) bool { return n.ID == "Process_b" && n.Code == "bpmn-note-apart" }) {
 		t.Errorf("%+v", r)
 	}
+	// What other engines would do with their extensions is told, once.
+	for _, n := range of("camunda7-loops.bpmn").Check().Notes {
+		if n.Code == "bpmn-note-extensions" && n.Params["name"] != "executionListener, formData, in, inputOutput" {
+			t.Errorf("%+v", n)
+		}
+	}
 	// A caption in the place of a condition is asked for.
 	r = of("bizagi-modeler-bom.bpmn").Check()
 	if !slices.ContainsFunc(r.Needs, func(n bpmn.Need) bool { return n.ID == "Id_f3" && n.What == bpmn.NeedCondition }) {

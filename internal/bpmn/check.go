@@ -100,6 +100,9 @@ func (m *Model) Check() Report {
 		}
 	}
 	c.calls()
+	if len(m.Unused) > 0 {
+		c.note("", "definitions", strings.Join(m.Unused, ", "), "bpmn-note-extensions")
+	}
 	r.Needs = append(r.Needs, c.needs...)
 	r.Notes = append(r.Notes, c.notes...)
 	for _, u := range m.problems {

@@ -49,6 +49,10 @@ type Model struct {
 	Exporter  string // tool and version, as the file names them
 	Processes []*Process
 
+	// Unused are the extension elements of other engines that have no effect here,
+	// by name: listeners, mappings, forms.
+	Unused []string
+
 	problems []Unsupported
 	nodes    map[string]*Node
 	flows    map[string]*Flow

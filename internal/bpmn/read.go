@@ -2,6 +2,7 @@ package bpmn
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,7 @@ func Read(raw []byte) (*Model, error) {
 		if e.space != model || e.name != "process" {
 			continue
 		}
+		r.unused(e)
 		p := &Process{ID: r.id(e), Name: e.attr("name"), Executable: e.attr("isExecutable") == "true", Scope: &Scope{}}
 		if err := r.scope(p.Scope, e); err != nil {
 			return nil, err
@@ -181,6 +183,7 @@ func (r *reader) node(s *Scope, e *element) error {
 		return fault.New("bpmn-duplicate-id", "id", clip(n.ID), "line", e.line)
 	}
 	r.m.nodes[n.ID] = n
+	r.unused(e)
 	if len(r.m.nodes) > maxNodes {
 		return fault.New("bpmn-limit", "line", e.line)
 	}
@@ -219,6 +222,23 @@ func (r *reader) node(s *Scope, e *element) error {
 		return r.activity(n, e)
 	}
 	return nil
+}
+
+// used are the extension elements of other engines that are read here.
+var used = map[string]bool{"assignmentDefinition": true, "loopCharacteristics": true, "calledElement": true, "calledDecision": true, "script": true, "properties": true}
+
+func (r *reader) unused(e *element) {
+	x := e.kid(model, "extensionElements")
+	if x == nil {
+		return
+	}
+	for _, k := range x.kids {
+		if (k.space == camunda || k.space == zeebe) && !used[k.name] {
+			if i, there := slices.BinarySearch(r.m.Unused, k.name); !there && len(r.m.Unused) < 50 {
+				r.m.Unused = slices.Insert(r.m.Unused, i, k.name)
+			}
+		}
+	}
 }
 
 // start reads a start event. At the beginning of a process it says who may
