@@ -278,7 +278,7 @@ func (a *App) services() error {
 		return err
 	}
 	a.routing = routing.New(a.db, a.facts, a.blobs, a.postkoerbe, routing.Options{Now: now, Log: log, Registerer: reg, Rules: a.rules, Akten: a.akten})
-	if a.preservation, err = a.newPreservation(); err != nil {
+	if a.preservation, err = a.newPreservation(disposal); err != nil {
 		return err
 	}
 	a.export = export.New(a.db, a.facts, a.akten, a.blobs, a.preservation, export.Options{Now: now, Log: log})
@@ -287,7 +287,7 @@ func (a *App) services() error {
 	return nil
 }
 
-func (a *App) newPreservation() (*preservation.Service, error) {
+func (a *App) newPreservation(disposal storage.Store) (*preservation.Service, error) {
 	cfg, p := a.o.Config.Seal, a.o.Places
 	policy, err := digest.LoadPolicy(cfg.AlgorithmPolicy)
 	if err != nil {
@@ -299,7 +299,7 @@ func (a *App) newPreservation() (*preservation.Service, error) {
 	}
 	o := preservation.Options{
 		Now: a.o.Now, Log: a.log, Registerer: a.o.Registry, Revocation: p.revocation(), Grace: cfg.Grace, OCSPInside: a.o.Config.TSA.TRESOR,
-		Agreements: circulation.SignedUnder, Rehash: a.blobs.Rehash,
+		Agreements: circulation.SignedUnder, Rehash: a.blobs.Rehash, Disposal: disposal,
 		Algorithm: alg, Policy: policy, RenewBefore: cfg.RenewBefore, Period: cfg.Period, MaxLeaves: cfg.MaxDocuments, PackInterval: cfg.PackInterval,
 	}
 	if len(p.TSA) > 0 {

@@ -61,6 +61,12 @@
 // could not be covered, is a gap: named in Status and EvidenceOf, counted by a
 // metric, and found by every verifier.
 //
+// # Removal
+//
+// Remove takes groups, metadata objects and salts of a Dokument away, in the
+// transaction that destroys it; Repack then writes the packs anew in which they
+// lay. Trees and tokens are not touched.
+//
 // # The bucket alone
 //
 // Metadata objects and salts go to the bucket as packs at least once a minute,

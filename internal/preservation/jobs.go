@@ -16,6 +16,7 @@ const (
 	Heads   = "preservation.heads"   // periodic
 	Renew   = "preservation.renew"   // subject: a renewal
 	Watch   = "preservation.watch"   // periodic
+	Remains = "preservation.repack"  // periodic
 )
 
 // Jobs are the kinds of work of this package.
@@ -48,6 +49,10 @@ func (s *Service) Jobs() []job.Definition {
 		{
 			Kind: Watch, Queue: job.Bulk, Timeout: time.Minute, Every: 10 * time.Minute,
 			Run: func(ctx context.Context, j job.Job) error { return s.watch(ctx, j.Tenant) },
+		},
+		{
+			Kind: Remains, Queue: job.Bulk, Timeout: 30 * time.Minute, Every: 10 * time.Minute,
+			Run: func(ctx context.Context, j job.Job) error { _, err := s.Repack(ctx, j.Tenant); return err },
 		},
 	}
 }

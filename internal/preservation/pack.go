@@ -133,7 +133,11 @@ func (s *Service) packOnce(ctx context.Context, tenant access.Tenant, slug strin
 		if _, err := tx.Exec(ctx, sqlInsertPack, id, "versions", string(key), sum, len(body), len(ids), p.WrittenAt); err != nil {
 			return fmt.Errorf("insert pack: %w", err)
 		}
-		_, err := tx.Exec(ctx, sqlPacked, id, ids)
+		tag, err := tx.Exec(ctx, sqlPacked, id, ids)
+		if err == nil && int(tag.RowsAffected()) != len(ids) {
+			// Something was removed, or packed by another, meanwhile.
+			_, err = tx.Exec(ctx, sqlMarkStale, id, p.WrittenAt)
+		}
 		return err
 	})
 	if err != nil {

@@ -59,6 +59,10 @@ type Options struct {
 	// Rehash gives objects a digest in a further algorithm by reading them, for
 	// hash-tree renewals (blob.Service.Rehash); nil: none can be made.
 	Rehash func(ctx context.Context, tenant access.Tenant, alg digest.Algorithm, after uuid.UUID, n int, all bool) (blob.RehashReport, error)
+	// Disposal is the bucket with the credential that overrides governance locks;
+	// with it packs of what was removed are deleted. nil: they wait for a process
+	// that has it.
+	Disposal storage.Store
 	// RenewBefore is the lead time of renewals; 0: 180 days.
 	RenewBefore time.Duration
 	// Period is how long archive versions are collected before a tree closes;

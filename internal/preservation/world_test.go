@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sharedtest.Walks(5)
-	worldtest.Main(m, worldtest.Victim("worker", worker), worldtest.Victim("renewer", renewer))
+	worldtest.Main(m, worldtest.Victim("worker", worker), worldtest.Victim("renewer", renewer), worldtest.Victim("repacker", repacker))
 }
 
 var (

@@ -27,9 +27,10 @@ type Authority struct {
 	// CA is the anchor, Certificate the authority's own.
 	CA, Certificate *cms.Certificate
 
-	key   crypto.Signer
-	caKey crypto.Signer
-	ca    *x509.Certificate
+	key    crypto.Signer
+	caKey  crypto.Signer
+	ca     *x509.Certificate
+	digest digest.Algorithm
 }
 
 // Options of an authority; the zero value makes an ordinary one.
@@ -41,6 +42,8 @@ type Options struct {
 	WrongPurpose bool
 	// CRLURL makes the certificate name a source of revocation data.
 	CRLURL string
+	// Digest is the hash of the tokens' signatures; default SHA-256.
+	Digest digest.Algorithm
 }
 
 // New makes an authority with keys of its own on P-256.
@@ -90,7 +93,10 @@ func New(t testing.TB, o Options) *Authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
 	check(err)
-	a := &Authority{key: key, caKey: caKey, ca: ca}
+	a := &Authority{key: key, caKey: caKey, ca: ca, digest: o.Digest}
+	if a.digest == "" {
+		a.digest = digest.SHA256
+	}
 	a.CA, err = cms.ParseCertificate(caDER)
 	check(err)
 	a.Certificate, err = cms.ParseCertificate(der)
@@ -162,7 +168,7 @@ func (a *Authority) stamp(t testing.TB, d digest.Digest, at time.Time, b cms.Bui
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.ContentType, b.Content, b.Digest = cms.OIDTSTInfo, info, digest.SHA256
+	b.ContentType, b.Content, b.Digest = cms.OIDTSTInfo, info, a.digest
 	if !b.OmitCertificates {
 		b.Certificates = [][]byte{a.Certificate.Raw, a.CA.Raw}
 	}
