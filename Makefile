@@ -1,6 +1,7 @@
 # The two commands of this project: make run, make test. Both do all set-up.
 # make prove: crash, kill and property proofs at full size. make bench: figures
-# as ratios to a raw tool. make build: bin/evb. make lint: what CI lints.
+# as ratios to a raw tool. make bench-lists: pages of lists under load in a city
+# of 5,000,000 Dokumente (EVB_BENCH_DIR keeps it between runs). make build: bin/evb. make lint: what CI lints.
 
 DATA ?= ./data
 ADDR ?= 127.0.0.1:8080
@@ -9,7 +10,7 @@ SHELL := bash
 # and an object store of its own.
 TESTFLAGS ?= -timeout 20m
 
-.PHONY: run test prove bench build lint
+.PHONY: run test prove bench bench-lists build lint
 
 run: build
 	@scripts/setup run
@@ -30,7 +31,11 @@ prove:
 
 bench:
 	@scripts/setup test
-	go test -run '^$$' -bench . -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./internal/routing ./search ./signature/... ./storage/...
+	go test -run '^$$' -bench . -skip BenchmarkLoad -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./internal/routing ./search ./signature/... ./storage/...
+
+bench-lists:
+	@scripts/setup test
+	go test -run '^$$' -bench BenchmarkLoad -benchtime 1x -v -timeout 120m ./internal/lists
 
 lint:
 	@test -z "$$(gofmt -l cmd internal migrations search signature storage)" || { gofmt -l cmd internal migrations search signature storage; exit 1; }

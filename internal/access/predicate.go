@@ -65,9 +65,10 @@ func Scopes(actor, at int) string {
 // filed. An id may come twice, and may be in a scope of the actor, too.
 func Own(actor, at int) string { return own("", "", actor, at) }
 
-// OwnAkten is that of Own which are Akten.
-func OwnAkten(actor, at int) string {
-	return own(" AND own_i.of_akte", " AND own_o.kind IN ('akte', 'teilakte')", actor, at)
+// OwnOf is what of Own is of some kinds, quoted and parted by commas, which are not
+// Dokumente: there are few of them, and they are found without a look at all items.
+func OwnOf(kinds string, actor, at int) string {
+	return own(" AND own_i.record_kind <> 'dokument' AND own_i.record_kind IN ("+kinds+")", " AND own_o.kind IN ("+kinds+")", actor, at)
 }
 
 func own(items, objects string, actor, at int) string {

@@ -27,8 +27,8 @@ const SQLAkte = `
     LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
     LEFT JOIN LATERAL (SELECT count(*)::int AS vorgaenge, (count(*) FILTER (WHERE vo.lifecycle = 'open'))::int AS open
-        FROM vorgang v JOIN record_object vo ON vo.tenant = v.tenant AND vo.id = v.id
-        WHERE v.tenant = k.tenant AND v.akte_id = k.id AND vo.access_scope_id = o.access_scope_id) n ON true`
+        FROM record_object vo
+        WHERE vo.tenant = k.tenant AND vo.parent_id = k.id AND vo.kind = 'vorgang' AND vo.access_scope_id = o.access_scope_id) n ON true`
 
 // SQLVorgang are columns and tables of the Vorgang view; see SQLAkte.
 const SQLVorgang = `

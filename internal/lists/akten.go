@@ -45,7 +45,7 @@ var reachedAkten = `(
         SELECT x.* FROM (` + ownAkten + `) own CROSS JOIN LATERAL (SELECT y.* FROM akte y WHERE y.tenant = evb_tenant() AND y.id = own.id OFFSET 0) x) k`
 
 // ownAkten are the actor's own that lie in none of the actor's scopes, each once.
-var ownAkten = `SELECT DISTINCT z.id FROM (` + access.OwnAkten(1, 2) + `) z
+var ownAkten = `SELECT DISTINCT z.id FROM (` + access.OwnOf(`'akte', 'teilakte'`, 1, 2) + `) z
             JOIN akte a ON a.tenant = evb_tenant() AND a.id = z.id AND NOT a.access_scope_id = ANY (` + access.Scopes(1, 2) + `)`
 
 // fromAkten needs $1 and $2 also where it does not ask for them.
@@ -162,7 +162,11 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 		return p, err
 	}
 	at := s.now()
-	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+	read := s.db.Read
+	if f == (AktenFilter{}) {
+		read = s.db.ReadKept
+	}
+	err = read(ctx, a.Tenant, func(q postgres.Querier) error {
 		all, err := readsAll(ctx, q, a, at)
 		if err != nil {
 			return err
@@ -222,85 +226,4 @@ func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (stri
 	sql := strings.NewReplacer("{how}", how, "{from}", from, "{conds}", w.conds,
 		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(find)
 	return sql, w.args
-}
-
-// vorgaengeQuery is a list of Vorgänge: those of one Akte by number, or all by
-// age.
-type vorgaengeQuery struct {
-	count, page string
-	args        []any // of both, after user and time
-	counted     bool
-	key         func(akte.Vorgang) key[int]
-	after       func(key[int]) []any // what the page begins behind
-}
-
-var vorgaengeOfAkte = vorgaengeQuery{
-	count: `
-    SELECT count(*) FROM vorgang v JOIN record_object o ON o.tenant = v.tenant AND o.id = v.id
-    WHERE v.tenant = evb_tenant() AND v.akte_id = $3 AND ` + access.Sees("o", 1, 2),
-	page: akte.SQLVorgang + `
-    WHERE o.tenant = evb_tenant() AND v.tenant = evb_tenant() AND v.akte_id = $3 AND ` + access.Sees("o", 1, 2) + ` AND v.number > $4
-    ORDER BY v.number LIMIT $5`,
-	counted: true,
-	key:     func(v akte.Vorgang) key[int] { return key[int]{v.Number, v.ID} },
-	after:   func(k key[int]) []any { return []any{k.Sort} },
-}
-
-var vorgaengeOfAll = vorgaengeQuery{
-	count: `
-    SELECT count(*) FROM vorgang v JOIN record_object o ON o.tenant = v.tenant AND o.id = v.id
-    WHERE v.tenant = evb_tenant() AND ` + access.Sees("o", 1, 2),
-	page: akte.SQLVorgang + `
-    WHERE o.tenant = evb_tenant() AND v.tenant = evb_tenant() AND ` + access.Sees("o", 1, 2) + ` AND v.id > $3
-    ORDER BY v.id LIMIT $4`,
-	key:   func(v akte.Vorgang) key[int] { return key[int]{ID: v.ID} },
-	after: func(k key[int]) []any { return []any{k.ID} },
-}
-
-// AllVorgaenge lists the Vorgänge of all Akten that the actor sees, oldest
-// first; the total only when it is asked for.
-func (s *Service) AllVorgaenge(ctx context.Context, a access.Actor, cursor string, limit int, counted bool) (Page[akte.Vorgang], error) {
-	q := vorgaengeOfAll
-	q.counted = counted
-	return s.vorgaenge(ctx, a, q, cursor, limit)
-}
-
-// Vorgaenge lists the Vorgänge of an Akte that the actor sees, by number. An
-// Akte that the actor does not see has none.
-func (s *Service) Vorgaenge(ctx context.Context, a access.Actor, akteID uuid.UUID, cursor string, limit int) (Page[akte.Vorgang], error) {
-	q := vorgaengeOfAkte
-	q.args = []any{akteID}
-	return s.vorgaenge(ctx, a, q, cursor, limit)
-}
-
-func (s *Service) vorgaenge(ctx context.Context, a access.Actor, v vorgaengeQuery, cursor string, limit int) (p Page[akte.Vorgang], err error) {
-	limit, err = pageSize(limit)
-	if err != nil {
-		return p, err
-	}
-	var after key[int]
-	if err := after.read(cursor); err != nil {
-		return p, err
-	}
-	args := append([]any{a.User, s.now()}, v.args...)
-	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		if v.counted {
-			var total int64
-			if err := q.QueryRow(ctx, v.count, args...).Scan(&total); err != nil {
-				return fmt.Errorf("count vorgänge: %w", err)
-			}
-			p.Total = &total
-		}
-		rows, err := q.Query(ctx, v.page, append(append(args, v.after(after)...), limit+1)...)
-		if err != nil {
-			return fmt.Errorf("vorgänge: %w", err)
-		}
-		p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Vorgang])
-		return err
-	})
-	if err != nil {
-		return p, err
-	}
-	cut(&p, limit, func(w akte.Vorgang) string { return v.key(w).String() })
-	return p, nil
 }

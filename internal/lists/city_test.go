@@ -68,6 +68,20 @@ func TestListsOfACity(t *testing.T) {
 		if diff := cmp.Diff(akten, got); diff != "" {
 			t.Errorf("%s: akten\n%s", who, diff)
 		}
+		vorgaenge := sees("vorgang", "o.id")
+		got = []uuid.UUID{}
+		for cursor, more := "", true; more; more = cursor != "" {
+			p, err := read.AllVorgaenge(ctx, a, cursor, 7, true)
+			must(t, err)
+			if int(*p.Total) != len(vorgaenge) {
+				t.Fatalf("%s: %d vorgänge counted, %d seen", who, *p.Total, len(vorgaenge))
+			}
+			got = append(got, ids(p.Items, func(v akte.Vorgang) uuid.UUID { return v.ID })...)
+			cursor = p.NextCursor
+		}
+		if diff := cmp.Diff(vorgaenge, got); diff != "" {
+			t.Errorf("%s: vorgänge\n%s", who, diff)
+		}
 		nodes, err := read.Aktenplan(ctx, a)
 		must(t, err)
 		var n int64

@@ -258,8 +258,10 @@ const (
         SELECT 1, bench_id(3, k), 'akte', bench_id(6, k % {units}), CASE WHEN k % 25 = 7 THEN bench_id(3, k) ELSE bench_id(1, k % {units}) END,
             lpad((k % {units})::text, 3, '0') || '-BA-' || lpad(k::text, 6, '0') || '/26' FROM generate_series(0, {akten} - 1) k;
     INSERT INTO akte_count (tenant, access_scope_id, akten) SELECT tenant, access_scope_id, count(*) FROM akte GROUP BY 1, 2;
-    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, of_akte, state, why, received_at, due_at)
-        SELECT 1, bench_id(24, k), bench_id(20, (k + 1) % {units}), bench_id(3, k), true, 'open', '{"code": "by-hand"}', '{now}', 'infinity' FROM generate_series(0, {akten} - 1, 49) k;
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, record_kind, state, why, received_at, due_at)
+        SELECT 1, bench_id(24, k), bench_id(20, (k + 1) % {units}), bench_id(3, k), 'akte', 'open', '{"code": "by-hand"}', '{now}', 'infinity' FROM generate_series(0, {akten} - 1, 49) k;
+    INSERT INTO postkorb_item (tenant, id, postkorb_id, record_id, record_kind, state, why, received_at, due_at)
+        SELECT 1, bench_id(25, v), bench_id(20, (u + 1) % {units}), bench_id(4, v), 'vorgang', 'open', '{"code": "by-hand"}', '{now}', 'infinity' FROM bench_vorgang WHERE v % 53 = 0;
     INSERT INTO record_metadata (tenant, record_id, subject) SELECT 1, bench_id(3, k), 'Bauvorhaben Gartenstraße ' || k FROM generate_series(0, {akten} - 1) k;
     INSERT INTO record_object (tenant, id, kind, parent_id, access_scope_id, unit_id, lifecycle, created_at, created_by, changed_at)
         SELECT 1, bench_id(4, v), 'vorgang', bench_id(3, k), CASE WHEN p THEN bench_id(3, k) ELSE bench_id(1, u) END, bench_id(1, u),

@@ -172,6 +172,15 @@ func (db *DB) Read(ctx context.Context, tenant access.Tenant, fn func(q Querier)
 		func(tx pgx.Tx) error { return fn(tx) }))
 }
 
+// ReadKept is Read for statements that are asked all the time, by everybody and
+// with the same words: their plan is made once a connection and kept, whatever the
+// parameters are. Planning a list with its rights costs several times what reading
+// it costs. A statement whose best plan depends on its parameters is none of them.
+func (db *DB) ReadKept(ctx context.Context, tenant access.Tenant, fn func(q Querier) error) error {
+	return outage(db.once(ctx, fmt.Sprintf("begin isolation level repeatable read, read only; set local evb.tenant = '%d'; set local plan_cache_mode = force_generic_plan", tenant),
+		func(tx pgx.Tx) error { return fn(tx) }))
+}
+
 func (db *DB) once(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
 	tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {

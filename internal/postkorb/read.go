@@ -144,7 +144,7 @@ const counts = `(count(*) FILTER (WHERE i.state <> 'waiting'))::int AS open,
 // Postkoerbe lists the desks of the actor with exact counts, those the actor
 // works in first. Whoever reads the whole tenant gets all of them.
 func (s *Service) Postkoerbe(ctx context.Context, a access.Actor) (out []Postkorb, err error) {
-	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+	err = s.db.ReadKept(ctx, a.Tenant, func(q postgres.Querier) error {
 		out, err = postkoerbe(ctx, q, a, s.now(), nil)
 		return err
 	})
@@ -216,7 +216,7 @@ func (s *Service) Items(ctx context.Context, a access.Actor, id uuid.UUID, f Fil
 	}
 	limit = pageSize(limit)
 	before := due(f.DueBefore)
-	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
+	err = s.db.ReadKept(ctx, a.Tenant, func(q postgres.Querier) error {
 		at := s.now()
 		var deputy bool
 		if err := q.QueryRow(ctx, sqlSeenDesk, a.User, at, id).Scan(&deputy); missing(err) {
