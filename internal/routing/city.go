@@ -1,5 +1,10 @@
 package routing
 
+import (
+	"maps"
+	"slices"
+)
+
 // CityRules is the knowledge the program brings for a German city with the
 // Postkörbe of the demo. Ten points decide: an office with a single kind of mail
 // decides alone, an office with many kinds needs words beside it. A tenant's own
@@ -7,7 +12,7 @@ package routing
 func CityRules() RuleSet {
 	var r RuleSet
 	add := func(box string, place Place, phrases map[string]int) {
-		for _, w := range sortedKeys(phrases) {
+		for _, w := range slices.Sorted(maps.Keys(phrases)) {
 			r.Phrases = append(r.Phrases, Phrase{Postkorb: box, Place: place, Words: w, Weight: phrases[w]})
 		}
 	}

@@ -221,17 +221,17 @@ func insideLine(text string, from int) bool {
 // wordsOf puts the words of a Dokument into their places. given are document
 // type and form code as the sender of the request named them.
 func wordsOf(text string, facts textFacts, given ...string) Words {
-	w := Words{Body: Fold(text)}
+	w := Words{Body: words.Fold(text)}
 	l := facts.Letter
 	for _, line := range l.Sender {
-		w[Sender] = append(w[Sender], Fold(line)...)
+		w[Sender] = append(w[Sender], words.Fold(line)...)
 	}
 	for _, line := range l.Receiver {
-		w[Receiver] = append(w[Receiver], Fold(line)...)
+		w[Receiver] = append(w[Receiver], words.Fold(line)...)
 	}
-	w[Title] = Fold(l.Subject)
+	w[Title] = words.Fold(l.Subject)
 	for _, g := range given {
-		w[Type] = append(w[Type], Fold(g)...)
+		w[Type] = append(w[Type], words.Fold(g)...)
 	}
 	if len(w[Receiver]) == 0 || len(w[Title]) == 0 {
 		above, title := head(text)
@@ -256,7 +256,7 @@ var greeting = words.Parse("geehrte")
 func head(text string) (above, title []string) {
 	var lines [][]string
 	for line := range strings.Lines(text) {
-		folded := Fold(line[:min(len(line), 400)])
+		folded := words.Fold(line[:min(len(line), 400)])
 		if greeting.In(folded) {
 			for _, l := range lines[max(0, len(lines)-2):] {
 				title = append(title, l...)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"evb/internal/akte"
+	"evb/internal/words"
 )
 
 var testPatterns = []akte.Pattern{
@@ -116,15 +117,15 @@ func TestWordsAreComparedWholeAndForgiveNoise(t *testing.T) {
 		{"Gewerbe-Anmeldung", "Gewerbe Anmeldung", true},
 		{"", "Lärm", false},
 	} {
-		if got := contains(Fold(c.text), c.phrase); got != c.want {
-			t.Errorf("%q in %q: %v (%v)", c.phrase, c.text, got, Fold(c.text))
+		if got := words.Parse(c.phrase).In(words.Fold(c.text)); got != c.want {
+			t.Errorf("%q in %q: %v (%v)", c.phrase, c.text, got, words.Fold(c.text))
 		}
 	}
 }
 
 func TestAMisreadingOfAnotherPhraseDoesNotCount(t *testing.T) {
 	tab := Tables{Rules: CityRules(), Desks: map[string]Desk{"FB32-Gewerbemeldungen": {Name: "FB32-Gewerbemeldungen"}}}
-	got := tab.weigh(Words{Title: Fold("Gewerbe-Anmeldung")})
+	got := tab.weigh(Words{Title: words.Fold("Gewerbe-Anmeldung")})
 	if len(got) != 1 || got[0].weight != 8 || got[0].evidence() != "„Gewerbe Anmeldung“" {
 		t.Errorf("%+v", got)
 	}

@@ -89,7 +89,8 @@ type Tables struct {
 	Boxes  map[string]Desk
 	People map[string]uuid.UUID
 
-	own []Phrase // that the names of units bring
+	own     []Phrase // that the names of units bring
+	phrases []known  // own and those of Rules, prepared; nil: prepared when weighed
 }
 
 // Rules of decisions, as they stand in routing_decision.rule.

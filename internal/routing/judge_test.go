@@ -10,6 +10,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/fault"
 	"evb/internal/routing"
+	fold "evb/internal/words"
 )
 
 func id(n byte) uuid.UUID { return uuid.UUID{15: n} }
@@ -32,7 +33,7 @@ func tables() routing.Tables {
 }
 
 func words(receiver, title, body string) routing.Words {
-	return routing.Words{routing.Receiver: routing.Fold(receiver), routing.Title: routing.Fold(title), routing.Body: routing.Fold(title + "\n" + body)}
+	return routing.Words{routing.Receiver: fold.Fold(receiver), routing.Title: fold.Fold(title), routing.Body: fold.Fold(title + "\n" + body)}
 }
 
 func TestWhatDecides(t *testing.T) {

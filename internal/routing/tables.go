@@ -121,6 +121,7 @@ func (s *Service) desks(ctx context.Context, q postgres.Querier, t *Tables, unit
 	if err := t.units(ctx, q, s.now()); err != nil {
 		return err
 	}
+	t.phrases = t.ready()
 	if len(logins) > 0 {
 		t.People, err = s.o.Rules.People(ctx, q, logins)
 	}

@@ -12,9 +12,6 @@ import (
 // keeps the order it has in the text.
 type Words map[Place][]string
 
-// Fold splits text into folded words (words.Fold).
-func Fold(text string) []string { return words.Fold(text) }
-
 // score is what speaks for one Postkorb.
 type score struct {
 	desk   Desk
@@ -42,18 +39,35 @@ func (s score) evidence() string {
 	return strings.Join(out, ", ")
 }
 
+// known is a phrase ready to be looked for.
+type known struct {
+	Phrase
+	words words.Phrase
+	own   bool // the name of a unit
+}
+
+// ready prepares the phrases, those of the units' names first.
+func (t Tables) ready() []known {
+	out := make([]known, 0, len(t.own)+len(t.Rules.Phrases))
+	for i, p := range slices.Concat(t.own, t.Rules.Phrases) {
+		out = append(out, known{p, words.Parse(p.Words), i < len(t.own)})
+	}
+	return out
+}
+
 // weigh compares the words with the rules; the strongest comes first, equal
 // ones by name.
 func (t Tables) weigh(w Words) []score {
+	all := t.phrases
+	if all == nil {
+		all = t.ready()
+	}
 	by := map[string]*score{}
 	body := map[string]int{}
 	office := map[string]bool{} // by its own name: not twice, if a phrase knows it, too
-	for i, p := range slices.Concat(t.own, t.Rules.Phrases) {
+	for _, p := range all {
 		desk, ok := t.Desks[p.Postkorb]
-		if i >= len(t.own) && p.Place == Receiver && p.Weight > 0 && office[p.Postkorb] {
-			continue
-		}
-		if !ok || !contains(w[p.Place], p.Words) || t.likeAnother(w[p.Place], p) {
+		if !ok || !p.own && p.Place == Receiver && p.Weight > 0 && office[p.Postkorb] || !p.words.In(w[p.Place]) || likeAnother(all, w[p.Place], p) {
 			continue
 		}
 		s := by[p.Postkorb]
@@ -61,7 +75,7 @@ func (t Tables) weigh(w Words) []score {
 			s = &score{desk: desk}
 			by[p.Postkorb] = s
 		}
-		office[p.Postkorb] = office[p.Postkorb] || i < len(t.own)
+		office[p.Postkorb] = office[p.Postkorb] || p.own
 		weight := p.Weight
 		if p.Place == Body && weight > 0 {
 			weight = min(weight, bodyMost-body[p.Postkorb])
@@ -88,29 +102,11 @@ func (t Tables) weigh(w Words) []score {
 // likeAnother says that a phrase was found only as a misreading of another one
 // of the same Postkorb and place, which stands there letter by letter: Abmeldung
 // where Anmeldung is written.
-func (t Tables) likeAnother(text []string, p Phrase) bool {
-	if exactly(text, p.Words) {
+func likeAnother(all []known, text []string, p known) bool {
+	if p.words.Exactly(text) {
 		return false
 	}
-	for _, o := range t.Rules.Phrases {
-		if o.Postkorb == p.Postkorb && o.Place == p.Place && o.Words != p.Words && contains(Fold(o.Words), p.Words) && exactly(text, o.Words) {
-			return true
-		}
-	}
-	return false
-}
-
-// exactly looks for the words of a phrase letter by letter.
-func exactly(text []string, phrase string) bool { return words.Parse(phrase).Exactly(text) }
-
-// contains looks for the words of a phrase one after the other.
-func contains(text []string, phrase string) bool { return words.Parse(phrase).In(text) }
-
-func sortedKeys(m map[string]int) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
+	return slices.ContainsFunc(all, func(o known) bool {
+		return o.Postkorb == p.Postkorb && o.Place == p.Place && o.Words != p.Words && o.words.Exactly(text) && p.words.In(words.Fold(o.Words))
+	})
 }
