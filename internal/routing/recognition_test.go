@@ -271,22 +271,28 @@ func newRecognition(t testing.TB, vocabulary string, seed uint64, akten int) *re
 		}
 		i++
 		w.akten[o.Number.Prefix] = all
+		w.Exec(sqlAktenObjects, all, o.Number.Prefix)
 		w.Exec(sqlAkten, all, o.Number.Prefix)
 	}
 	return w
 }
 
-// sqlAkten opens many at once.
-const sqlAkten = `
-    WITH n AS (SELECT gen_random_uuid() AS id, x AS written, p.unit_id, p.aktenplaneinheit_id, s.id AS scope
-        FROM unnest($1::text[]) x JOIN number_pattern p ON p.tenant = evb_tenant() AND p.prefix = $2
-        JOIN access_scope s ON s.tenant = p.tenant AND s.unit_id = p.unit_id AND s.kind = 'unit'),
-    o AS (INSERT INTO record_object (tenant, id, kind, access_scope_id, unit_id, lifecycle, created_at, created_by, changed_at)
-        SELECT evb_tenant(), id, 'akte', scope, unit_id, 'open', now(), (SELECT id FROM app_user WHERE tenant = evb_tenant() AND login = 'system'), now() FROM n),
+// sqlAktenObjects and then sqlAkten open many at once.
+const (
+	sqlNewAkten = `
+    SELECT md5('akte ' || x)::uuid AS id, x AS written, p.unit_id, p.aktenplaneinheit_id, s.id AS scope
+    FROM unnest($1::text[]) x JOIN number_pattern p ON p.tenant = evb_tenant() AND p.prefix = $2
+    JOIN access_scope s ON s.tenant = p.tenant AND s.unit_id = p.unit_id AND s.kind = 'unit'`
+	sqlAktenObjects = `
+    INSERT INTO record_object (tenant, id, kind, access_scope_id, unit_id, lifecycle, created_at, created_by, changed_at)
+    SELECT evb_tenant(), id, 'akte', scope, unit_id, 'open', now(), (SELECT id FROM app_user WHERE tenant = evb_tenant() AND login = 'system'), now() FROM (` + sqlNewAkten + `) n`
+	sqlAkten = `
+    WITH n AS (` + sqlNewAkten + `),
     k AS (INSERT INTO akte (tenant, id, kind, aktenplaneinheit_id, aktenzeichen) SELECT evb_tenant(), id, 'akte', aktenplaneinheit_id, written FROM n),
     m AS (INSERT INTO record_metadata (tenant, record_id, subject) SELECT evb_tenant(), id, written FROM n)
     INSERT INTO number_register (tenant, id, normal_form, written, record_id, kind)
     SELECT evb_tenant(), gen_random_uuid(), regexp_replace(upper(written), '[^0-9A-Z]', '', 'g'), written, id, 'current' FROM n`
+)
 
 // deliver brings letters as the extraction leaves them, and routes them.
 func (w *recognition) deliver(all []post) (out []routing.Decision) {
