@@ -51,7 +51,7 @@ var sqlItem = `
         i.assignee_id, coalesce(ua.display_name, ''), i.claimed_by, coalesce(uc.display_name, ''), i.received_at,
         CASE WHEN i.due_at < 'infinity' THEN i.due_at END,
         CASE WHEN i.state = 'waiting' THEN (SELECT min(f.due_at) FROM follow_up f WHERE f.tenant = i.tenant AND f.item_id = i.id AND f.fired_at IS NULL) END,
-        i.opened_at, i.finished_at, i.escalated_at, i.misdirected, i.notice, s.sees, i.row_version
+        i.opened_at, i.finished_at, i.escalated_at, i.misdirected, i.notice, s.sees, i.row_version, i.follow_up_reason
     FROM postkorb_item i
     JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
     JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
@@ -73,7 +73,7 @@ func scanItem(r pgx.CollectableRow) (i Item, err error) {
 	err = r.Scan(&i.ID, &i.PostkorbID, &i.PostkorbName, &i.RecordID, &i.RecordKind, &i.DokumentID, &i.VorgangID, &i.Subject, &i.Aktenzeichen,
 		&i.DocumentType, &i.Sender, &i.ReceivedOn, &i.FromName, &i.FromPostkorbName, &i.FromPostkorbID, &i.StepID, &i.CirculationID, &i.StepNumber, &i.StepKind, &i.Reason, &why, &i.State,
 		&i.AssigneeID, &i.AssigneeName, &i.ClaimedBy, &i.ClaimedByName, &i.ReceivedAt, &i.DueAt, &i.ReturnsAt, &i.OpenedAt, &i.FinishedAt,
-		&i.EscalatedAt, &i.Misdirected, &i.Notice, &i.Content, &i.RowVersion)
+		&i.EscalatedAt, &i.Misdirected, &i.Notice, &i.Content, &i.RowVersion, &i.FollowUpReason)
 	if err != nil {
 		return i, err
 	}

@@ -116,6 +116,7 @@ type Item struct {
 	StepNumber       int    // 0: no station
 	StepKind         string // co_sign, information ...
 	Reason           string
+	FollowUpReason   string // of the follow-up by which it came back last
 	Why              Why
 	State            State
 	AssigneeID       *uuid.UUID

@@ -57,7 +57,7 @@ const (
     fired AS (
         UPDATE follow_up f SET fired_at = $1, row_version = f.row_version + 1 FROM due WHERE f.tenant = evb_tenant() AND f.id = due.id),
     back AS (
-        UPDATE postkorb_item i SET state = 'open', opened_at = NULL, undo = NULL, row_version = i.row_version + 1
+        UPDATE postkorb_item i SET state = 'open', opened_at = NULL, undo = NULL, follow_up_reason = due.reason, row_version = i.row_version + 1
         FROM due WHERE i.tenant = evb_tenant() AND i.id = due.item_id AND i.state = 'waiting'
         RETURNING i.id, i.record_id, i.postkorb_id, due.reason)
     SELECT (SELECT count(*)::int FROM due), back.id, back.record_id, back.postkorb_id, back.reason
@@ -156,8 +156,10 @@ const (
     FROM unnest($2::uuid[], $3::uuid[]) AS x (id, item) WHERE f.tenant = evb_tenant() AND f.id = x.id`
 	// Where it waits for a date of its own, it does so no longer.
 	sqlWake = `
-    UPDATE postkorb_item SET state = 'open', opened_at = NULL, undo = NULL, row_version = row_version + 1
-    WHERE tenant = evb_tenant() AND id = ANY ($1) AND state = 'waiting'`
+    UPDATE postkorb_item i SET follow_up_reason = x.reason, state = CASE i.state WHEN 'waiting' THEN 'open' ELSE i.state END,
+        opened_at = CASE i.state WHEN 'waiting' THEN NULL ELSE i.opened_at END, undo = CASE i.state WHEN 'waiting' THEN NULL ELSE i.undo END,
+        row_version = i.row_version + 1
+    FROM unnest($1::uuid[], $2::text[]) AS x (id, reason) WHERE i.tenant = evb_tenant() AND i.id = x.id AND i.state IN ('open', 'claimed', 'waiting')`
 )
 
 // fireRecords brings back objects for which nothing waits on a desk. Whose
@@ -192,8 +194,9 @@ func (s *Service) fireRecords(ctx context.Context, tx pgx.Tx, system access.Acto
 		}
 	}
 	ids, items := make([]uuid.UUID, len(list)), make([]uuid.UUID, len(list))
-	facts := make([]event.Fact, len(list))
+	facts, reasons := make([]event.Fact, len(list)), make([]string, len(list))
 	for i, f := range list {
+		reasons[i] = f.Reason
 		notice := !may[[2]uuid.UUID{f.Owner, f.Record}]
 		ids[i] = f.ID
 		items[i], err = s.Deliver(ctx, tx, system, at, Delivery{Record: f.Record, Postkorb: f.Postkorb, Reason: f.Reason, From: f.Owner, Notice: notice,
@@ -206,7 +209,7 @@ func (s *Service) fireRecords(ctx context.Context, tx pgx.Tx, system access.Acto
 	}
 	var b pgx.Batch
 	b.Queue(sqlFired, at, ids, items)
-	b.Queue(sqlWake, items)
+	b.Queue(sqlWake, items, reasons)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return 0, 0, err
 	}

@@ -248,6 +248,7 @@ type itemView struct {
 	Step         int               `json:"step,omitempty"`
 	StepKind     string            `json:"step_kind,omitempty"`
 	Reason       string            `json:"reason"`
+	FollowUp     string            `json:"follow_up_reason"` // why it came back, after a follow-up
 	Why          string            `json:"why"`
 	WhyText      textView          `json:"why_text"`
 	WhyParams    map[string]string `json:"why_params,omitempty"`
@@ -273,7 +274,7 @@ func newItemView(i postkorb.Item) itemView {
 	return itemView{
 		ID: i.ID, PostkorbID: i.PostkorbID, Postkorb: i.PostkorbName, RecordID: i.RecordID, RecordKind: i.RecordKind, DokumentID: i.DokumentID,
 		VorgangID: i.VorgangID, Subject: i.Subject, Aktenzeichen: i.Aktenzeichen, DocumentType: i.DocumentType, Sender: i.Sender,
-		ReceivedOn: dateText(i.ReceivedOn), From: i.FromName, FromPostkorb: i.FromPostkorbName, Reason: i.Reason, Why: why.Code,
+		ReceivedOn: dateText(i.ReceivedOn), From: i.FromName, FromPostkorb: i.FromPostkorbName, Reason: i.Reason, FollowUp: i.FollowUpReason, Why: why.Code,
 		Circulation: i.CirculationID, Step: i.StepNumber, StepKind: i.StepKind,
 		WhyText: why.Text, WhyParams: why.Params, State: i.State, AssigneeID: i.AssigneeID, Assignee: i.AssigneeName,
 		ClaimedByID: i.ClaimedBy, ClaimedBy: i.ClaimedByName, ReceivedAt: i.ReceivedAt.UTC(), DueAt: utc(i.DueAt), ReturnsAt: utc(i.ReturnsAt),
