@@ -122,3 +122,15 @@ func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
 }
+
+const sqlProtected = `SELECT evb_protected(o.protection_class, o.access_scope_id) FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1`
+
+// Protected says that a record object is closed to everybody who is not named
+// (decisions 3.3): who looks at its content is written down. One that is not
+// there is not protected. No right is asked for.
+func Protected(ctx context.Context, q postgres.Querier, id uuid.UUID) (yes bool, err error) {
+	if err = q.QueryRow(ctx, sqlProtected, id).Scan(&yes); missing(err) {
+		return false, nil
+	}
+	return yes, err
+}

@@ -24,6 +24,7 @@ import (
 	"evb/internal/fault"
 	"evb/internal/intake"
 	"evb/internal/lists"
+	"evb/internal/postgres"
 )
 
 // ContentRead is the fact in the access log: somebody who may read all looked
@@ -545,12 +546,20 @@ func matchesAny(header, tag string) bool {
 	return false
 }
 
-// noteRead accounts for a look at content by somebody who may read all
-// (decisions 6.1): before the first byte leaves the house.
+// noteRead accounts for a look at content by somebody who may read all, and by
+// anybody at what is protected (decisions 6.1): before the first byte leaves the
+// house.
 func (s *Server) noteRead(r *http.Request, kind event.Kind, record uuid.UUID) error {
 	a := actorOf(r)
-	if !a.Has(access.Auditor, access.Reader, access.Administrator) {
-		return nil
+	noted := a.Has(access.Auditor, access.Reader, access.Administrator)
+	if !noted {
+		err := s.p.DB.Read(r.Context(), a.Tenant, func(q postgres.Querier) (err error) {
+			noted, err = akte.Protected(r.Context(), q, record)
+			return err
+		})
+		if err != nil || !noted {
+			return err
+		}
 	}
 	return s.p.DB.InTx(r.Context(), a.Tenant, func(tx pgx.Tx) error {
 		return s.p.Facts.AppendAccess(r.Context(), tx, a, s.o.Now(), event.Fact{Kind: kind, Record: record})
