@@ -144,6 +144,9 @@ func (s *Service) SetRecognised(ctx context.Context, tx pgx.Tx, dokument uuid.UU
 	if !r.WrittenOn.IsZero() {
 		kept["written_on"] = r.WrittenOn.Format(time.DateOnly)
 	}
+	if len(r.Fields) > 0 {
+		kept["fields"] = r.Fields
+	}
 	raw, err := json.Marshal(kept)
 	if err != nil {
 		return err

@@ -180,6 +180,9 @@ type Recognised struct {
 	DocumentType string
 	FormCode     string
 	WrittenOn    time.Time
+	// Fields of its kind of letter by name, texts and numbers; rules can ask about
+	// them. What was given goes before.
+	Fields map[string]any
 }
 
 // BatchPlace says which part of a scan batch a Dokument was.

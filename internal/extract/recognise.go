@@ -26,7 +26,7 @@ var documentTypes = []struct {
 // recognise turns the text into words about the Dokument. It is pure.
 func recognise(text string, facts TextFacts, patterns []akte.Pattern) akte.Recognised {
 	l := facts.Letter
-	r := akte.Recognised{Subject: l.Subject}
+	r := akte.Recognised{Subject: l.Subject, Fields: fieldsOf(text, l)}
 	if len(l.Sender) > 0 {
 		r.Sender = cut(strings.Join(l.Sender, ", "))
 	}

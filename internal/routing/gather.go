@@ -473,6 +473,11 @@ func documentOf(d akte.Dokument, facts textFacts, text string, barcodes []string
 	}
 	var data map[string]any
 	_ = json.Unmarshal(d.Data, &data) // of another shape: no fields
+	if read, ok := data["recognised"].(map[string]any); ok {
+		if fields, ok := read["fields"].(map[string]any); ok { // given ones go before
+			maps.Copy(doc.Fields, fields)
+		}
+	}
 	for k, v := range data {
 		if !slices.Contains(ownFields, k) {
 			doc.Fields[k] = v
