@@ -76,6 +76,7 @@ internal/web/problem  internal/fault internal/telemetry
 internal/web/ui       internal/access internal/extract internal/lists internal/postgres internal/preservation internal/akte internal/fault internal/find internal/postkorb internal/web/problem
 internal/web          internal/form internal/process internal/bpmn internal/access internal/akte internal/annotation internal/audit internal/blob internal/circulation internal/event internal/export internal/extract internal/fault internal/find internal/idempotency internal/indexing internal/intake internal/job internal/lists internal/media internal/org internal/postgres internal/postkorb internal/preservation internal/routing internal/scan internal/telemetry internal/web/problem internal/web/ui search internal/rules internal/calendar internal/leaver internal/substitution
 internal/demo/gen
+internal/scenario
 internal/organisation internal/access internal/akte internal/fault internal/org internal/postgres internal/postkorb internal/rules
 internal/demo         internal/access internal/org internal/organisation internal/rules
 internal/client       internal/fault internal/scan/folder internal/wholefile
