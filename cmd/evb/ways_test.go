@@ -509,8 +509,12 @@ func testRegistration(t *testing.T, c *city) {
 		t.Errorf("while it waits it lies on a desk: %v", items)
 	}
 	// The wait outlives the program; the paper comes, and the process goes on by itself.
+	before := c.shipped()
 	c.kill()
 	c.server = start(t, c.bin, c.data)
+	if after := c.shipped(); after != before {
+		t.Errorf("a second start changed what the demo ships:\n%s\n%s", before, after)
+	}
 	c.print("portal", object{"document_type": "Nachweis", "vorgang_id": vorgang, "subject": "Reisegewerbekarte"}, "Reisegewerbekarte Nr. 88")
 	c.do("g.roth", c.completePath(c.station("g.roth", vorgang, "Pruefen")), object{"outcome": "done", "data": object{"vollstaendig": true}})
 	c.do("g.roth", c.completePath(c.station("g.roth", vorgang, "Bescheinigen")), object{"outcome": "done", "remark": "Gewerbeschein versandt"})
@@ -521,4 +525,17 @@ func testRegistration(t *testing.T, c *city) {
 			t.Errorf("the history lacks %s", kind)
 		}
 	}
+}
+
+// shipped is what the demo brings, with ids: a second start finds all of it.
+func (c *city) shipped() string {
+	c.t.Helper()
+	var b strings.Builder
+	for _, path := range []string{"/processes", "/rules", "/rules/drafts", "/rules/FB21-Rechnungen/versions", "/substitutions?all=true", "/postkoerbe", "/users?limit=200"} {
+		for _, x := range c.list("h.lang", path) {
+			activation, _ := x["activation"].(object)
+			fmt.Fprintln(&b, path, x["id"], x["name"], x["state"], activation["id"])
+		}
+	}
+	return b.String()
 }
