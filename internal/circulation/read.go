@@ -24,29 +24,34 @@ const (
     LEFT JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
     LEFT JOIN dokument_version v ON v.tenant = d.tenant AND v.dokument_id = d.id AND v.number = d.current_version
     WHERE c.tenant = evb_tenant()`
+	// OFFSET 0 keeps the planner from reading whole tables that were small when it
+	// made the plan: each step is found by its index, however fast they grow.
 	sqlAllSteps = `
     SELECT s.circulation_id, s.id, s.number, s.position, coalesce(s.parallel_group, 0), s.status, s.kind, s.instruction, s.instructed_by, ui.display_name,
         s.instructed_at, s.user_id, coalesce(uu.display_name, ''), coalesce(uu.login, ''), s.unit_id, coalesce(ou.code, ''), s.function_name,
         CASE WHEN s.due_at < 'infinity' THEN s.due_at END, NOT s.second_pair, s.current_since, coalesce(rs.number, 0), coalesce(p.name, '')
-    FROM circulation_step s
+    FROM unnest($1::uuid[]) AS want (id)
+    CROSS JOIN LATERAL (SELECT t.* FROM circulation_step t WHERE t.tenant = evb_tenant() AND t.circulation_id = want.id OFFSET 0) s
     JOIN app_user ui ON ui.tenant = s.tenant AND ui.id = s.instructed_by
     LEFT JOIN app_user uu ON uu.tenant = s.tenant AND uu.id = s.user_id
     LEFT JOIN org_unit ou ON ou.tenant = s.tenant AND ou.id = s.unit_id
     LEFT JOIN circulation_step rs ON rs.tenant = s.tenant AND rs.id = s.returned_id
-    LEFT JOIN postkorb_item i ON i.tenant = s.tenant AND i.step_id = s.id AND i.state IN ('open', 'claimed', 'waiting')
+    LEFT JOIN LATERAL (
+        SELECT t.tenant, t.postkorb_id FROM postkorb_item t WHERE t.tenant = s.tenant AND t.step_id = s.id AND t.state IN ('open', 'claimed', 'waiting') OFFSET 0) i ON true
     LEFT JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
-    WHERE s.tenant = evb_tenant() AND s.circulation_id = ANY ($1) ORDER BY s.circulation_id, s.position, s.number`
+    ORDER BY s.circulation_id, s.position, s.number`
 	sqlAllExecutions = `
     SELECT x.step_id, x.id, x.outcome, x.remark, v.dokument_id, x.version_id, coalesce(v.number, 0), x.archive_version_id, x.actor_id, ua.display_name,
         x.on_behalf_of, coalesce(ub.display_name, ''), x.capacity, x.occurred_at, w.id IS NOT NULL, x.voids_id, x.upholds_id, coalesce(p.name, '')
-    FROM circulation_step_execution x
-    JOIN circulation_step s ON s.tenant = x.tenant AND s.id = x.step_id
+    FROM unnest($1::uuid[]) AS want (id)
+    CROSS JOIN LATERAL (SELECT t.tenant, t.id FROM circulation_step t WHERE t.tenant = evb_tenant() AND t.circulation_id = want.id OFFSET 0) s
+    CROSS JOIN LATERAL (SELECT t.* FROM circulation_step_execution t WHERE t.tenant = s.tenant AND t.step_id = s.id OFFSET 0) x
     JOIN app_user ua ON ua.tenant = x.tenant AND ua.id = x.actor_id
     LEFT JOIN app_user ub ON ub.tenant = x.tenant AND ub.id = x.on_behalf_of
     LEFT JOIN dokument_version v ON v.tenant = x.tenant AND v.id = x.version_id
-    LEFT JOIN circulation_step_execution w ON w.tenant = x.tenant AND w.voids_id = x.id
+    LEFT JOIN LATERAL (SELECT t.id FROM circulation_step_execution t WHERE t.tenant = x.tenant AND t.voids_id = x.id OFFSET 0) w ON true
     LEFT JOIN postkorb p ON p.tenant = x.tenant AND p.id = x.postkorb_id
-    WHERE x.tenant = evb_tenant() AND s.circulation_id = ANY ($1) ORDER BY x.occurred_at, x.id`
+    ORDER BY x.occurred_at, x.id`
 
 	sqlByID       = sqlCirculations + ` AND c.id = $1`
 	sqlByInstance = sqlCirculations + ` AND c.instance_id = $1 ORDER BY c.created_at, c.id`
