@@ -31,7 +31,7 @@ prove:
 
 bench:
 	@scripts/setup test
-	go test -run '^$$' -bench . -skip BenchmarkLoad -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./internal/routing ./search ./signature/... ./storage/...
+	go test -run '^$$' -bench . -skip BenchmarkLoad -benchtime 3x -timeout 120m ./internal/intake ./internal/lists ./internal/preservation ./internal/routing ./search ./signature/... ./storage/...
 
 bench-lists:
 	@scripts/setup test

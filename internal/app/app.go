@@ -252,7 +252,7 @@ func (a *App) services() error {
 		disposal = s
 	}
 	a.blobs = blob.New(a.db, a.store, a.spool, a.facts, blob.Options{
-		Now: now, Log: log, Registerer: reg, Disposal: disposal, Lease: cfg.Work.BlobLease, PutLock: cfg.Lock.Initial, Keep: cfg.Lock.Unfiled,
+		Now: now, Log: log, Registerer: reg, Disposal: disposal, Lease: cfg.Work.BlobLease, FixityPeriod: cfg.Work.FixityPeriod, PutLock: cfg.Lock.Initial, Keep: cfg.Lock.Unfiled,
 		GroupSize: cfg.Intake.GroupSize,
 	})
 	a.intake = intake.New(a.db, a.facts, a.akten, a.blobs, a.engine, intake.Options{

@@ -476,3 +476,23 @@ func TestAServerThatIsGoneIsTold(t *testing.T) {
 		t.Error("a server that is gone was taken for lost objects")
 	}
 }
+
+// TestAFixityRoundComesRoundInItsPeriod: each run takes the share that the
+// period asks for, those first that were not looked at for the longest time.
+func TestAFixityRoundComesRoundInItsPeriod(t *testing.T) {
+	w := newWorld(t)
+	for _, s := range []string{"a", "b", "c", "d", "e"} {
+		w.keep(s)
+	}
+	s := w.Bytes(func(o *blob.Options) { o.FixityPeriod, o.FixityShare = 2*time.Hour, 1 })
+	for range 2 {
+		rep, err := s.FixityRound(t.Context(), pgtest.Stadt)
+		must(t, err)
+		if rep.Checked != 3 || rep.Corrupt+rep.Missing != 0 {
+			t.Fatalf("a run: %+v", rep)
+		}
+	}
+	if n := worldtest.One[int](w.World, `SELECT count(*) FROM blob WHERE tenant = evb_tenant() AND checked_at IS NULL`); n != 0 {
+		t.Errorf("%d blobs were not looked at in the period", n)
+	}
+}

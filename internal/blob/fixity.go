@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -114,6 +115,52 @@ func (s *Service) Fixity(ctx context.Context, tenant access.Tenant, n int) (Fixi
 		failed = errors.Join(failed, err)
 	}
 	return rep, errors.Join(failed, s.countProblems(ctx, a))
+}
+
+const (
+	// fixityEvery is how often the job runs.
+	fixityEvery = time.Hour
+	// fixityFor is how long one run goes on.
+	fixityFor = 50 * time.Minute
+	// fixityChunk is how many blobs are looked up at once.
+	fixityChunk = 1000
+)
+
+const sqlFixityLoad = `
+    SELECT count(*), count(*) FILTER (WHERE coalesce(checked_at, created_at) < $1), coalesce(min(coalesce(checked_at, created_at)), $2)
+    FROM blob WHERE tenant = evb_tenant() AND state = 'present'`
+
+// FixityRound is the hourly share of the rolling re-hash: as many blobs as it
+// takes to come round within Options.FixityPeriod, all at once that are over it,
+// and at least Options.FixityShare, as far as 50 minutes go. How long ago the blob
+// was looked at that was not for the longest time is a metric: beyond the period
+// the machine is too small for it.
+func (s *Service) FixityRound(ctx context.Context, tenant access.Tenant) (FixityReport, error) {
+	var rep FixityReport
+	now := s.o.Now()
+	var all, over int
+	var oldest time.Time
+	if err := s.db.Read(ctx, tenant, func(q postgres.Querier) error {
+		return q.QueryRow(ctx, sqlFixityLoad, now.Add(-s.o.FixityPeriod), now).Scan(&all, &over, &oldest)
+	}); err != nil {
+		return rep, fmt.Errorf("load of fixity: %w", err)
+	}
+	runs := max(1, int(s.o.FixityPeriod/fixityEvery))
+	share := min(all, max(s.o.FixityShare, (all+runs-1)/runs, over))
+	until := time.Now().Add(fixityFor) // of the machine, not business time
+	for rep.Checked < share && time.Now().Before(until) {
+		r, err := s.Fixity(ctx, tenant, min(fixityChunk, share-rep.Checked))
+		rep.Checked += r.Checked
+		rep.Corrupt += r.Corrupt
+		rep.Missing += r.Missing
+		rep.Cleared += r.Cleared
+		rep.Bytes += r.Bytes
+		if err != nil || r.Checked == 0 {
+			return rep, err
+		}
+	}
+	s.m.fixityAge.WithLabelValues(fmt.Sprint(int(tenant))).Set(now.Sub(oldest).Seconds())
+	return rep, nil
 }
 
 // readBack gives the problem of a blob's bytes, or "". An error is the

@@ -32,8 +32,8 @@ func (s *Service) Jobs() []job.Definition {
 			_, err := s.Reconcile(ctx, j.Tenant)
 			return err
 		}},
-		{Kind: JobFixity, Queue: job.Bulk, Every: time.Hour, Timeout: 3 * time.Hour, Run: func(ctx context.Context, j job.Job) error {
-			_, err := s.Fixity(ctx, j.Tenant, s.o.FixityShare)
+		{Kind: JobFixity, Queue: job.Bulk, Every: fixityEvery, Timeout: 3 * time.Hour, Run: func(ctx context.Context, j job.Job) error {
+			_, err := s.FixityRound(ctx, j.Tenant)
 			return err
 		}},
 	}

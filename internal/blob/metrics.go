@@ -9,6 +9,7 @@ type metrics struct {
 	readFaults *prometheus.CounterVec
 	locked     prometheus.Counter
 	orphans    prometheus.Counter
+	fixityAge  *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -25,9 +26,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Object locks brought to what is wanted and read back."}),
 		orphans: prometheus.NewCounter(prometheus.CounterOpts{Name: "evb_blob_orphans_total",
 			Help: "Objects without a row that reconciliation found."}),
+		fixityAge: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "evb_blob_fixity_age_seconds",
+			Help: "How long ago the blob was re-hashed that was not for the longest time, at the last round."}, []string{"tenant"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.removed, m.checked, m.problems, m.readFaults, m.locked, m.orphans)
+		reg.MustRegister(m.removed, m.checked, m.problems, m.readFaults, m.locked, m.orphans, m.fixityAge)
 	}
 	return m
 }

@@ -70,8 +70,10 @@ type Options struct {
 	Puts int
 	// GroupSize is the most calls of Stage that share a transaction, default 50.
 	GroupSize int
-	// FixityShare is how many blobs one run of the job blob.fixity re-hashes,
-	// default 500.
+	// FixityPeriod is the time within which every present blob is read back and
+	// hashed again, default 365 days; an hourly job takes its share.
+	FixityPeriod time.Duration
+	// FixityShare is how many blobs a run of it re-hashes at least, default 500.
 	FixityShare int
 }
 
@@ -86,7 +88,7 @@ func (o Options) withDefaults() Options {
 		v   *time.Duration
 		def time.Duration
 	}{{&o.Lease, time.Hour}, {&o.PutLock, 7 * 24 * time.Hour}, {&o.Keep, 90 * 24 * time.Hour}, {&o.Grace, 24 * time.Hour},
-		{&o.Claim, time.Minute}, {&o.Wait, 30 * time.Second}} {
+		{&o.Claim, time.Minute}, {&o.Wait, 30 * time.Second}, {&o.FixityPeriod, 365 * 24 * time.Hour}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}

@@ -193,6 +193,9 @@ type Work struct {
 	PollInterval time.Duration `koanf:"poll_interval"`
 	// BlobLease is how long a staged object may wait for its transaction.
 	BlobLease time.Duration `koanf:"blob_lease"`
+	// FixityPeriod is the time within which every stored object is read back and
+	// hashed again.
+	FixityPeriod time.Duration `koanf:"fixity_period"`
 	// StopTimeout is the time running jobs get at a clean stop.
 	StopTimeout time.Duration `koanf:"stop_timeout"`
 }
@@ -320,7 +323,7 @@ func Default() Config {
 		Work: Work{
 			Roles:        []string{RoleInteractive, RoleIntake, RoleBulk, RoleRenewal, RoleIndex},
 			Concurrency:  Concurrency{Interactive: 4, Intake: 2, Bulk: 2, Renewal: 1},
-			PollInterval: time.Second, BlobLease: time.Hour, StopTimeout: 30 * time.Second,
+			PollInterval: time.Second, BlobLease: time.Hour, FixityPeriod: 365 * day, StopTimeout: 30 * time.Second,
 		},
 		Search: Search{Shards: 1, Timeout: 10 * time.Second},
 		Seal: Seal{

@@ -349,6 +349,7 @@ func (k *checker) work(c Work) {
 	k.span("work.poll_interval", c.PollInterval, 10*time.Millisecond)
 	// A lease shorter than a slow upload would let the sweeper take the object away.
 	k.span("work.blob_lease", c.BlobLease, time.Minute)
+	k.span("work.fixity_period", c.FixityPeriod, day)
 }
 
 func (k *checker) search(c Config, use Use) {
