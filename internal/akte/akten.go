@@ -32,15 +32,16 @@ type NewAkte struct {
 
 // NewVorgang is what a Vorgang begins with.
 type NewVorgang struct {
-	AkteID  uuid.UUID
-	Subject string // empty: that of the Akte
-	Type    string
-	Remark  string
-	Key     idempotency.Key
+	AkteID        uuid.UUID
+	Subject       string // empty: that of the Akte
+	Type          string
+	Remark        string
+	Medium        string // 001 electronic (default), 002 hybrid, 003 paper
+	PaperLocation string // obligatory unless electronic
+	Key           idempotency.Key
 }
 
 // Patch says what changes of an Akte or Vorgang; nil leaves a field as it is.
-// PaperLocation is of an Akte alone.
 type Patch struct {
 	Subject, Type, Remark, Medium, PaperLocation *string
 }
@@ -62,7 +63,7 @@ func wordsFault(err error, what, number string) error {
 	switch postgres.Constraint(err) {
 	case "number_register_own":
 		return fault.New("number-taken", "number", number)
-	case "akte_check":
+	case "akte_check", "vorgang_paper":
 		return fault.New("paper-location-needed").With("/paper_location", "paper-location-needed")
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -237,12 +238,14 @@ const (
     WHERE k.tenant = evb_tenant() AND k.id = $1`
 	sqlNextVorgang   = `SELECT coalesce(max(number), 0) + 1 FROM vorgang WHERE tenant = evb_tenant() AND akte_id = $1`
 	sqlInsertVorgang = `
-    INSERT INTO vorgang (tenant, id, kind, akte_id, number, reference, type) VALUES (evb_tenant(), $1, 'vorgang', $2, $3, $4, $5)`
+    INSERT INTO vorgang (tenant, id, kind, akte_id, number, reference, type, medium, paper_location)
+    VALUES (evb_tenant(), $1, 'vorgang', $2, $3, $4, $5, coalesce(nullif($6, ''), '001'), $7)`
 )
 
 // CreateVorgang opens a Vorgang in an open Akte; it inherits scope and unit and
 // gets the next number, <Aktenzeichen>-01 and so on. replayed is as for
-// CreateAkte. Faults: not-found, read-only-role, akte-closed.
+// CreateAkte. Faults: not-found, read-only-role, akte-closed, medium-unknown,
+// paper-location-needed.
 func (s *Service) CreateVorgang(ctx context.Context, a access.Actor, n NewVorgang) (v Vorgang, replayed bool, err error) {
 	return created(ctx, s, a, n.Key, VorgangByID, func(tx pgx.Tx, at time.Time) (uuid.UUID, error) {
 		return s.CreateVorgangIn(ctx, tx, a, at, n)
@@ -251,7 +254,7 @@ func (s *Service) CreateVorgang(ctx context.Context, a access.Actor, n NewVorgan
 
 // CreateVorgangIn is CreateVorgang in the caller's transaction.
 func (s *Service) CreateVorgangIn(ctx context.Context, tx pgx.Tx, a access.Actor, at time.Time, n NewVorgang) (uuid.UUID, error) {
-	if err := checkWords(n.Subject, n.Type, n.Remark, "", ""); err != nil {
+	if err := checkWords(n.Subject, n.Type, n.Remark, n.Medium, n.PaperLocation); err != nil {
 		return uuid.Nil, err
 	}
 	o, err := s.lock(ctx, tx, a, at, n.AkteID, KindAkte, 0)
@@ -294,7 +297,7 @@ func (s *Service) insertVorgang(ctx context.Context, tx pgx.Tx, a access.Actor, 
 	var b pgx.Batch
 	b.Queue(sqlInsertObject, id, KindVorgang, o.id, number, o.scope, o.unit, "", at, a.User)
 	b.Queue(sqlInsertWords, id, subject, n.Remark)
-	b.Queue(sqlInsertVorgang, id, o.id, number, reference, n.Type)
+	b.Queue(sqlInsertVorgang, id, o.id, number, reference, n.Type, n.Medium, n.PaperLocation)
 	b.Queue(sqlInsertNumber, numberID, Normal(reference), reference, id, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return uuid.Nil, wordsFault(err, "create vorgang", reference)
@@ -311,7 +314,7 @@ const (
     UPDATE akte SET type = coalesce($2, type), medium = coalesce($3, medium), paper_location = coalesce($4, paper_location)
     WHERE tenant = evb_tenant() AND id = $1`
 	sqlPatchVorgang = `
-    UPDATE vorgang SET type = coalesce($2, type), medium = coalesce($3, medium) WHERE tenant = evb_tenant() AND id = $1`
+    UPDATE vorgang SET type = coalesce($2, type), medium = coalesce($3, medium), paper_location = coalesce($4, paper_location) WHERE tenant = evb_tenant() AND id = $1`
 )
 
 // ChangeAkte changes the words about an open Akte. ifVersion 0 takes any.
@@ -363,7 +366,7 @@ func (s *Service) patch(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 		changed = AkteChanged
 		b.Queue(sqlPatchAkte, id, p.Type, p.Medium, p.PaperLocation)
 	} else {
-		b.Queue(sqlPatchVorgang, id, p.Type, p.Medium)
+		b.Queue(sqlPatchVorgang, id, p.Type, p.Medium, p.PaperLocation)
 	}
 	b.Queue(sqlTouch, id, at)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {

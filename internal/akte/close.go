@@ -113,7 +113,7 @@ func (s *Service) close(ctx context.Context, tx pgx.Tx, a access.Actor, at time.
 	var number, disposal string
 	var end *time.Time
 	if err := tx.QueryRow(ctx, sql, id, today).Scan(&number, &end, &disposal); err != nil {
-		return fmt.Errorf("close %s: %w", kind, err)
+		return wordsFault(err, "close "+kind, "")
 	}
 	var b pgx.Batch
 	b.Queue(sqlFileAway, id)

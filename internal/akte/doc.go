@@ -39,7 +39,9 @@
 // both and gives no right.
 //
 // An Aktenzeichen names an Akte, <Aktenzeichen>-01 a Vorgang of it (decisions
-// 1.2). Numbers stand in number_register and are never given twice.
+// 1.2). Numbers stand in number_register and are never given twice: used by an
+// object, former (the object has another one), foreign (of another house), or
+// void (never to be given, with a reason).
 //
 // Functions that take a Querier or a transaction and no actor ask for no
 // rights: they are for workers and for use cases that have asked already. The

@@ -243,7 +243,8 @@ func (s *Service) move(ctx context.Context, tx pgx.Tx, a access.Actor, at time.T
 	if err := place(ctx, tx, at, dokument, t); err != nil {
 		return err
 	}
-	return s.log.Append(ctx, tx, a, at, event.Fact{Kind: DokumentMoved, Record: dokument, Reason: r.Reason, Details: map[string]any{
+	left := event.Fact{Kind: VorgangDokumentLeft, Record: *o.parent, Reason: r.Reason, Details: map[string]any{"dokument_id": dokument}}
+	return s.log.Append(ctx, tx, a, at, left, event.Fact{Kind: DokumentMoved, Record: dokument, Reason: r.Reason, Details: map[string]any{
 		"from_id": *o.parent, "from": before.Reference, "vorgang_id": t.VorgangID, "vorgang": t.Reference, "akte_id": t.AkteID,
 	}})
 }

@@ -33,7 +33,7 @@ const SQLAkte = `
 // SQLVorgang are columns and tables of the Vorgang view; see SQLAkte.
 const SQLVorgang = `
     SELECT o.id, v.akte_id, k.aktenzeichen, v.reference, v.number, coalesce(m.subject, ''), coalesce(m.remark, ''), v.type, o.unit_id,
-        coalesce(u.code, ''), o.lifecycle, v.medium, v.automation_level, v.period_from, v.period_to, v.closed_on, v.retention_years,
+        coalesce(u.code, ''), o.lifecycle, v.medium, v.paper_location, v.automation_level, v.period_from, v.period_to, v.closed_on, v.retention_years,
         coalesce(v.disposal_type, ''), v.retention_end, v.transfer_due, o.created_at, o.changed_at, o.row_version, n.dokumente
     FROM record_object o
     JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.id

@@ -107,6 +107,7 @@ const (
 	VorgangChanged           event.Kind = "vorgang.changed"
 	VorgangClosed            event.Kind = "vorgang.closed"
 	VorgangReopened          event.Kind = "vorgang.reopened"
+	VorgangDokumentLeft      event.Kind = "vorgang.dokument_left" // beside dokument.moved, for the Vorgang it was in
 	AktenplanCreated         event.Kind = "aktenplan.created"
 	EinheitCreated           event.Kind = "aktenplan.einheit_created"
 	PatternCreated           event.Kind = "aktenplan.pattern_created"
@@ -322,6 +323,7 @@ type Vorgang struct {
 	UnitCode        string
 	Lifecycle       Lifecycle
 	Medium          string
+	PaperLocation   string
 	AutomationLevel int
 	PeriodFrom      *time.Time
 	PeriodTo        *time.Time

@@ -138,3 +138,20 @@ func History(ctx context.Context, q postgres.Querier, limit int, records ...uuid
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[HistoryEntry])
 }
+
+const sqlHistoryPage = `
+    SELECT e.record_id, e.id, e.kind, e.actor_id, u.display_name, e.on_behalf_of, e.capacity, e.via, e.reason, e.occurred_at, e.recorded_at, e.payload
+    FROM event e LEFT JOIN app_user u ON u.tenant = e.tenant AND u.id = e.actor_id
+    WHERE e.tenant = evb_tenant() AND e.record_id = ANY ($1) AND (e.recorded_at, e.id) > ($2, $3)
+    ORDER BY e.recorded_at, e.id LIMIT $4`
+
+// HistoryPage lists facts about record objects in one order, oldest first, behind
+// a moment and id (zero: from the first). The caller has checked that the actor
+// sees the objects.
+func HistoryPage(ctx context.Context, q postgres.Querier, records []uuid.UUID, after time.Time, id uuid.UUID, limit int) ([]HistoryEntry, error) {
+	rows, err := q.Query(ctx, sqlHistoryPage, records, after, id, limit)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[HistoryEntry])
+}

@@ -105,8 +105,8 @@ func (c *city) lists() []list {
 		{"dokumente unfiled", dokumente(lists.DokumenteFilter{Unfiled: true}, true), rawDokument, nil},
 		{"dokumente by state", dokumente(lists.DokumenteFilter{State: akte.Captured}, false), rawDokument, nil},
 		{"history", func(ctx context.Context, a access.Actor) ([]uuid.UUID, error) {
-			h, err := read.History(ctx, a, c.Dokument)
-			return ids(h, func(l lists.HistoryLine) uuid.UUID { return l.ID }), err
+			h, err := read.History(ctx, a, c.Dokument, "", 0)
+			return ids(h.Items, func(l lists.HistoryLine) uuid.UUID { return l.ID }), err
 		}, "", nil},
 		{"search", func(ctx context.Context, a access.Actor) ([]uuid.UUID, error) {
 			p, err := finder.Search(ctx, a, find.Params{Q: "genehmigung"})

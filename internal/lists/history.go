@@ -1,6 +1,7 @@
 package lists
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"evb/internal/access"
 	"evb/internal/event"
@@ -15,92 +17,155 @@ import (
 	"evb/internal/postgres"
 )
 
-// maxHistory bounds the history of one object that is shown at once.
-const maxHistory = 2000
+// MaxHistory is the largest page of a history, and that of limit 0.
+const MaxHistory = 2000
+
+// maxBelow bounds the objects whose facts make up one history.
+const maxBelow = 50_000
 
 // HistoryLine is one fact about an object, for people.
 type HistoryLine struct {
-	ID         uuid.UUID
-	At         time.Time
-	Kind       string
-	ActorID    uuid.UUID
-	Actor      string
-	OnBehalfOf string // the absent person
-	Capacity   string // access.Substitute, or empty
-	DE, EN     string
-	Reason     string
-	Details    map[string]any
+	ID          uuid.UUID
+	RecordID    uuid.UUID // the object of the fact: the one asked about, or one in it
+	RecordKind  string
+	Record      string // how people call it: "61/5-BA-338202/24-01", "Bescheid"
+	At          time.Time
+	Kind        string
+	ActorID     uuid.UUID
+	Actor       string
+	OnBehalfOf  string // the absent person
+	Capacity    string // access.Substitute, or empty
+	DE, EN      string
+	Reason      string
+	Particulars []Particular
+	Details     map[string]any
+
+	recorded time.Time
 }
 
-var sqlSeen = `
-    SELECT EXISTS (SELECT FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1 AND ` + access.Sees("o", 2, 3) + `)`
+// Particular is a detail with names instead of ids and local time.
+type Particular struct {
+	DE, EN, Value string
+}
 
-const sqlNames = `
-    SELECT id, display_name FROM app_user WHERE tenant = evb_tenant() AND id = ANY ($1)`
+// below are the objects in $3 that the actor sees, and itself.
+var sqlHistoryOf = `
+    WITH RECURSIVE below AS (
+        SELECT id FROM record_object WHERE tenant = evb_tenant() AND id = $3
+        UNION
+        SELECT c.id FROM record_object c JOIN below b ON c.tenant = evb_tenant() AND c.parent_id = b.id)
+    SELECT o.id FROM below JOIN record_object o ON o.tenant = evb_tenant() AND o.id = below.id
+    WHERE ` + access.Sees("o", 1, 2) + ` ORDER BY o.id = $3 DESC, o.id LIMIT $4`
 
-// History tells what happened to a record object that the actor sees, oldest
-// first. Fault: not-found.
-func (s *Service) History(ctx context.Context, a access.Actor, record uuid.UUID) (out []HistoryLine, err error) {
+const (
+	sqlNames  = `SELECT id, display_name FROM app_user WHERE tenant = evb_tenant() AND id = ANY ($1) UNION ALL SELECT id, name FROM postkorb WHERE tenant = evb_tenant() AND id = ANY ($1)`
+	sqlCalled = `
+    SELECT o.id, o.kind, coalesce(k.aktenzeichen, v.reference, nullif(m.subject, ''), '')
+    FROM record_object o
+    LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
+    LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = o.id
+    LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = o.id
+    WHERE o.tenant = evb_tenant() AND o.id = ANY ($1)`
+	sqlZone = `SELECT zone FROM tenant WHERE id = evb_tenant()`
+)
+
+// History tells what happened to a record object that the actor sees and to all
+// in it that the actor sees (the Dokumente of a Vorgang, the Vorgänge of an
+// Akte), oldest first: versions, acts on desks, stations of circulations, rules
+// and processes alike. limit 0: MaxHistory. Faults: not-found, cursor-invalid,
+// limit-invalid.
+func (s *Service) History(ctx context.Context, a access.Actor, record uuid.UUID, cursor string, limit int) (p Page[HistoryLine], err error) {
+	limit = cmp.Or(limit, MaxHistory)
+	if limit < 0 || limit > MaxHistory {
+		return p, fault.New("parameter-invalid", "name", "limit", "value", limit)
+	}
+	var from key[time.Time]
+	if err := from.read(cursor); err != nil {
+		return p, err
+	}
 	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		var seen bool
-		if err := q.QueryRow(ctx, sqlSeen, record, a.User, s.now()).Scan(&seen); err != nil {
-			return err
+		rows, err := q.Query(ctx, sqlHistoryOf, a.User, s.now(), record, maxBelow)
+		if err != nil {
+			return fmt.Errorf("history: %w", err)
 		}
-		if !seen {
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+		if len(ids) == 0 || ids[0] != record {
 			return fault.New("not-found")
 		}
-		entries, err := event.History(ctx, q, maxHistory, record)
+		entries, err := event.HistoryPage(ctx, q, ids, from.Sort, from.ID, limit+1)
 		if err != nil {
 			return err
 		}
-		var ids []uuid.UUID
-		for _, e := range entries {
-			if e.OnBehalfOf != nil {
-				ids = append(ids, *e.OnBehalfOf)
+		p.Items, err = lines(ctx, q, entries)
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	cut(&p, limit, func(l HistoryLine) string { return key[time.Time]{Sort: l.recorded, ID: l.ID}.String() })
+	return p, nil
+}
+
+// lines gives facts with the names of people, desks and objects.
+func lines(ctx context.Context, q postgres.Querier, entries []event.HistoryEntry) ([]HistoryLine, error) {
+	out := make([]HistoryLine, len(entries))
+	var ids, records []uuid.UUID
+	for i, e := range entries {
+		out[i] = line(e)
+		records = append(records, e.Record)
+		if e.OnBehalfOf != nil {
+			ids = append(ids, *e.OnBehalfOf)
+		}
+		for _, p := range particulars {
+			if id, err := uuid.Parse(word(out[i].Details[p.key])); err == nil && p.as == named {
+				ids = append(ids, id)
 			}
 		}
-		names, err := namesOf(ctx, q, ids)
-		if err != nil {
-			return err
-		}
-		out = make([]HistoryLine, len(entries))
-		for i, e := range entries {
-			out[i] = line(e, names)
-		}
-		return nil
-	})
-	return out, err
-}
-
-func namesOf(ctx context.Context, q postgres.Querier, ids []uuid.UUID) (map[uuid.UUID]string, error) {
-	names := map[uuid.UUID]string{}
-	if len(ids) == 0 {
-		return names, nil
 	}
+	names := map[uuid.UUID]string{}
+	var id uuid.UUID
+	var name, kind string
 	rows, err := q.Query(ctx, sqlNames, ids)
 	if err != nil {
+		return nil, fmt.Errorf("names: %w", err)
+	}
+	if _, err := pgx.ForEachRow(rows, []any{&id, &name}, func() error { names[id] = name; return nil }); err != nil {
+		return nil, fmt.Errorf("names: %w", err)
+	}
+	type called struct{ kind, name string }
+	objects := map[uuid.UUID]called{}
+	if rows, err = q.Query(ctx, sqlCalled, records); err != nil {
+		return nil, fmt.Errorf("names: %w", err)
+	}
+	if _, err := pgx.ForEachRow(rows, []any{&id, &kind, &name}, func() error { objects[id] = called{kind, name}; return nil }); err != nil {
+		return nil, fmt.Errorf("names: %w", err)
+	}
+	var zone string
+	if err := q.QueryRow(ctx, sqlZone).Scan(&zone); err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id uuid.UUID
-		var name string
-		if err := rows.Scan(&id, &name); err != nil {
-			return nil, err
-		}
-		names[id] = name
+	local, err := time.LoadLocation(zone)
+	if err != nil {
+		return nil, fmt.Errorf("zone of the tenant: %w", err)
 	}
-	return names, rows.Err()
+	for i, e := range entries {
+		l := &out[i]
+		l.RecordKind, l.Record = objects[e.Record].kind, objects[e.Record].name
+		if e.OnBehalfOf != nil {
+			l.OnBehalfOf, l.Capacity = names[*e.OnBehalfOf], access.Substitute
+		}
+		l.Particulars = particularsOf(*l, names, local)
+	}
+	return out, nil
 }
 
-func line(e event.HistoryEntry, names map[uuid.UUID]string) HistoryLine {
-	l := HistoryLine{ID: e.ID, At: e.OccurredAt, Kind: string(e.Kind), ActorID: e.Actor, Reason: e.Reason}
+func line(e event.HistoryEntry) HistoryLine {
+	l := HistoryLine{ID: e.ID, RecordID: e.Record, At: e.OccurredAt, recorded: e.RecordedAt, Kind: string(e.Kind), ActorID: e.Actor, Reason: e.Reason}
 	if e.ActorName != nil {
 		l.Actor = *e.ActorName
-	}
-	if e.OnBehalfOf != nil {
-		l.OnBehalfOf = names[*e.OnBehalfOf]
-		l.Capacity = access.Substitute
 	}
 	if e.Payload != nil {
 		var p struct {
@@ -114,153 +179,78 @@ func line(e event.HistoryEntry, names map[uuid.UUID]string) HistoryLine {
 	if l.DE == code { // a fact without a sentence shows its name
 		l.DE, l.EN = l.Kind, l.Kind
 	}
-	if why, ok := l.Details["why"].(string); ok { // why it was brought there, where that has no item to tell it
-		params := map[string]string{}
-		given, _ := l.Details["why_params"].(map[string]any)
-		for k, v := range given {
-			params[k] = fmt.Sprint(v)
-		}
-		l.DE, l.EN = l.DE+" "+fault.Text("de", why, params), l.EN+" "+fault.Text("en", why, params)
-	}
 	return l
+}
+
+// How a detail is shown.
+const (
+	plain = iota
+	named // id of a person or a Postkorb
+	moment
+)
+
+// particulars are the details that people read, in this order.
+var particulars = []struct {
+	key, de, en string
+	as          int
+}{
+	{"reference", "Nummer", "number", plain}, {"aktenzeichen", "Aktenzeichen", "Aktenzeichen", plain}, {"vorgang", "Vorgang", "Vorgang", plain},
+	{"number", "Station", "station", plain}, {"version", "Version", "version", plain}, {"added", "neue Version", "new version", plain},
+	{"page", "Seite", "page", plain}, {"fields", "Angaben", "data", plain}, {"postkorb_id", "Postkorb", "Postkorb", named},
+	{"to_postkorb_id", "an Postkorb", "to Postkorb", named}, {"assignee_id", "zugewiesen an", "assigned to", named}, {"from_user_id", "von", "from", named},
+	{"to_user_id", "an", "to", named}, {"user_id", "Person", "person", named}, {"person_id", "Person", "person", named}, {"for_id", "für", "for", named},
+	{"deputy_id", "Vertretung", "deputy", named}, {"signer_id", "gezeichnet von", "signed by", named}, {"author_id", "von", "by", named},
+	{"key", "Prozess", "process", plain}, {"name", "Name", "name", plain}, {"outcome", "Ergebnis", "outcome", plain}, {"code", "Code", "code", plain},
+	{"until", "bis", "until", moment}, {"due_at", "Frist", "deadline", moment}, {"closed_on", "geschlossen am", "closed on", moment},
+	{"retention_end", "aufzubewahren bis", "kept until", moment},
+}
+
+func particularsOf(l HistoryLine, names map[uuid.UUID]string, local *time.Location) (out []Particular) {
+	for _, p := range particulars {
+		value := word(l.Details[p.key])
+		de, en := p.de, p.en
+		switch {
+		case value == "":
+			continue
+		case p.as == named:
+			id, err := uuid.Parse(value)
+			if err != nil || names[id] == "" {
+				continue
+			}
+			value = names[id]
+		case p.as == moment:
+			if t, err := time.Parse(time.RFC3339, value); err == nil {
+				value = t.In(local).Format("02.01.2006 15:04")
+			} else if t, err := time.Parse(time.DateOnly, value); err == nil {
+				value = t.Format("02.01.2006")
+			}
+		case p.key == "number" && !strings.HasPrefix(l.Kind, "circulation."):
+			de, en = "Nummer", "number"
+		}
+		out = append(out, Particular{de, en, value})
+	}
+	return out
+}
+
+// word is a detail as text; empty for what is none.
+func word(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case float64, bool:
+		return fmt.Sprint(v)
+	case []any:
+		var out []string
+		for _, x := range v {
+			out = append(out, word(x))
+		}
+		return strings.Join(out, ", ")
+	}
+	return ""
 }
 
 // FactCode is the code of the catalogue (history.json) with the sentence of a
 // kind of fact.
 func FactCode(k event.Kind) string {
 	return "fact-" + strings.NewReplacer(".", "-", "_", "-").Replace(string(k))
-}
-
-// Explanation says why a person sees an object, or does not.
-type Explanation struct {
-	User, Object  uuid.UUID
-	Sees, Changes bool
-	Rules         []Rule // every one that grants; else the one that says why not
-}
-
-// Rule is one rule of the access predicate as it applies here.
-type Rule struct {
-	Code   string
-	Grants bool
-	DE, EN string
-	Params map[string]string
-}
-
-const (
-	sqlUserBy   = `SELECT id FROM app_user WHERE tenant = evb_tenant() AND (login = $1 OR id::text = $1)`
-	sqlObject   = `SELECT EXISTS (SELECT FROM record_object WHERE tenant = evb_tenant() AND id = $1)`
-	sqlRoleHere = `
-    SELECT DISTINCT 'access-role-unit', u.code, m.role
-    FROM record_object o JOIN access_scope s ON s.tenant = o.tenant AND s.id = o.access_scope_id AND s.protection_class = ''
-    JOIN membership m ON m.tenant = s.tenant AND m.unit_id = s.unit_id AND m.user_id = $2 AND m.valid_from <= $3 AND $3 < m.valid_to
-    JOIN org_unit u ON u.tenant = s.tenant AND u.id = s.unit_id
-    WHERE o.tenant = evb_tenant() AND o.id = $1 AND m.role IN ('clerk', 'head', 'registry', 'records_manager', 'reader', 'auditor', 'service')
-    UNION ALL
-    SELECT DISTINCT 'access-grant', g.access, g.reason
-    FROM record_object o JOIN access_grant g ON g.tenant = o.tenant AND g.scope_id = o.access_scope_id AND g.valid_from <= $3 AND $3 < g.valid_to
-    WHERE o.tenant = evb_tenant() AND o.id = $1 AND (g.user_id = $2 OR EXISTS (SELECT FROM membership m
-        WHERE m.tenant = g.tenant AND m.unit_id = g.unit_id AND m.user_id = $2 AND m.valid_from <= $3 AND $3 < m.valid_to))
-    UNION ALL
-    SELECT DISTINCT 'access-item', p.name, ''
-    FROM postkorb_item i JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
-    WHERE i.tenant = evb_tenant() AND i.record_id = $1 AND i.state IN ('open', 'claimed', 'waiting')
-      AND NOT i.notice AND (i.assignee_id IS NULL OR i.assignee_id = $2) AND i.postkorb_id IN (SELECT evb_own_postkoerbe($2, $3))
-    UNION ALL
-    SELECT DISTINCT 'access-item-deputy', p.name, ua.display_name
-    FROM evb_deputy_postkoerbe($2, $3) d JOIN postkorb_item i ON i.tenant = evb_tenant() AND i.postkorb_id = d.postkorb_id AND i.record_id = $1
-      AND i.state IN ('open', 'claimed', 'waiting') AND NOT i.notice AND (i.assignee_id IS NULL OR i.assignee_id IN ($2, d.user_id))
-    JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id AND NOT evb_protected(o.protection_class, o.access_scope_id)
-    JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
-    JOIN app_user ua ON ua.tenant = i.tenant AND ua.id = d.user_id
-    UNION ALL
-    SELECT 'access-submitted', '', '' FROM record_object o
-    WHERE o.tenant = evb_tenant() AND o.id = $1 AND o.submitted_by = $2 AND o.parent_id IS NULL
-    UNION ALL
-    SELECT 'access-reads-all', '', '' WHERE evb_reads_all($2, $3)`
-	sqlKeptOut = `
-    SELECT CASE WHEN s.protection_class <> '' THEN 'access-protected'
-        WHEN EXISTS (SELECT FROM postkorb_item i WHERE i.tenant = o.tenant AND i.record_id = o.id AND i.state IN ('open', 'claimed', 'waiting')
-            AND i.assignee_id <> $2 AND i.postkorb_id IN (SELECT evb_actor_postkoerbe($2, $3))) THEN 'access-assigned-elsewhere'
-        ELSE 'access-none' END, coalesce(u.code, '')
-    FROM record_object o JOIN access_scope s ON s.tenant = o.tenant AND s.id = o.access_scope_id
-    LEFT JOIN org_unit u ON u.tenant = o.tenant AND u.id = o.unit_id
-    WHERE o.tenant = evb_tenant() AND o.id = $1`
-)
-
-var sqlVerdict = `
-    SELECT ` + access.Sees("o", 2, 3) + `, ` + access.Changes("o", 2, 3) + ` FROM record_object o WHERE o.tenant = evb_tenant() AND o.id = $1`
-
-// Explain says why a person (login or id) sees an object. Anyone may ask about
-// oneself, administrators and auditors about everybody. The verdict is that of
-// the predicate that decides; the rules are its branches one by one. Faults:
-// not-found (also for an object that is invisible to oneself), forbidden.
-func (s *Service) Explain(ctx context.Context, a access.Actor, user string, object uuid.UUID) (x Explanation, err error) {
-	x.Object = object
-	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
-		at := s.now()
-		x.User = a.User
-		if user != "" {
-			if err := q.QueryRow(ctx, sqlUserBy, strings.ToLower(user)).Scan(&x.User); err != nil {
-				return fault.Wrap(err, "user-not-found", "user", user)
-			}
-		}
-		overview := a.Has(access.Administrator, access.Auditor)
-		if x.User != a.User && !overview {
-			return fault.New("forbidden")
-		}
-		var there bool
-		if err := q.QueryRow(ctx, sqlObject, object).Scan(&there); err != nil {
-			return err
-		}
-		if !there {
-			return fault.New("not-found")
-		}
-		if err := q.QueryRow(ctx, sqlVerdict, object, x.User, at).Scan(&x.Sees, &x.Changes); err != nil {
-			return fmt.Errorf("explain: %w", err)
-		}
-		if !x.Sees && !overview {
-			return fault.New("not-found")
-		}
-		if x.Sees {
-			return s.grants(ctx, q, &x, at)
-		}
-		var code, unit string
-		if err := q.QueryRow(ctx, sqlKeptOut, object, x.User, at).Scan(&code, &unit); err != nil {
-			return err
-		}
-		x.Rules = []Rule{rule(code, false, map[string]string{"unit": unit})}
-		return nil
-	})
-	return x, err
-}
-
-func (s *Service) grants(ctx context.Context, q postgres.Querier, x *Explanation, at time.Time) error {
-	rows, err := q.Query(ctx, sqlRoleHere, x.Object, x.User, at)
-	if err != nil {
-		return fmt.Errorf("explain: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var code, first, second string
-		if err := rows.Scan(&code, &first, &second); err != nil {
-			return err
-		}
-		params := map[string]string{}
-		switch code {
-		case "access-role-unit":
-			params["unit"], params["role"] = first, second
-		case "access-grant":
-			params["access"], params["reason"] = first, second
-		case "access-item-deputy":
-			params["postkorb"], params["person"] = first, second
-		case "access-item":
-			params["postkorb"] = first
-		}
-		x.Rules = append(x.Rules, rule(code, true, params))
-	}
-	return rows.Err()
-}
-
-func rule(code string, grants bool, params map[string]string) Rule {
-	return Rule{Code: code, Grants: grants, Params: params, DE: fault.Text("de", code, params), EN: fault.Text("en", code, params)}
 }

@@ -153,10 +153,12 @@ func (s *Server) vorgaenge(w http.ResponseWriter, r *http.Request, akteID uuid.U
 }
 
 type vorgangBody struct {
-	AkteID  *uuid.UUID `json:"akte_id,omitempty"`
-	Subject string     `json:"subject"`
-	Type    string     `json:"type,omitempty"`
-	Remark  string     `json:"remark,omitempty"`
+	AkteID        *uuid.UUID `json:"akte_id,omitempty"`
+	Subject       string     `json:"subject"`
+	Type          string     `json:"type,omitempty"`
+	Remark        string     `json:"remark,omitempty"`
+	Medium        string     `json:"medium,omitempty"`         // 001 electronic (default), 002 hybrid, 003 paper
+	PaperLocation string     `json:"paper_location,omitempty"` // obligatory unless electronic
 }
 
 func (s *Server) postVorgang(w http.ResponseWriter, r *http.Request) error {
@@ -179,7 +181,7 @@ func (s *Server) newVorgang(w http.ResponseWriter, r *http.Request, akteID uuid.
 		case in != uuid.Nil && in != akteID:
 			return made{}, fault.New("parameter-invalid", "name", "akte_id", "value", in).With("/akte_id", "parameter-invalid", "name", "akte_id", "value", in)
 		}
-		x, replayed, err := s.p.Akten.CreateVorgang(ctx, a, akte.NewVorgang{AkteID: akteID, Subject: b.Subject, Type: b.Type, Remark: b.Remark, Key: key})
+		x, replayed, err := s.p.Akten.CreateVorgang(ctx, a, akte.NewVorgang{AkteID: akteID, Subject: b.Subject, Type: b.Type, Remark: b.Remark, Medium: b.Medium, PaperLocation: b.PaperLocation, Key: key})
 		return made{x.RowVersion, newVorgangView(x), "/api/v1/vorgaenge/" + x.ID.String(), replayed}, err
 	})
 }

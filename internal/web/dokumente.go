@@ -344,10 +344,6 @@ func versionsAnswer(w http.ResponseWriter, d akte.Dokument) error {
 	return writeJSON(w, http.StatusOK, newList(d.Versions, newVersionView, "", count(len(d.Versions))))
 }
 
-func historyAnswer(w http.ResponseWriter, h []lists.HistoryLine) error {
-	return writeJSON(w, http.StatusOK, newList(h, newHistoryView, "", count(len(h))))
-}
-
 // getSignatures answers the validation reports made at intake. As long as no
 // part of the program makes any, that is truthfully none.
 func (s *Server) getSignatures(w http.ResponseWriter, r *http.Request) error {

@@ -68,7 +68,7 @@ func (rt route) matches(path string) bool {
 // parameters of the query, with their types where they are no plain strings.
 var queryTypes = map[string]object{
 	"limit": {"type": "integer", "minimum": 1, "maximum": maxLimit, "default": defaultLimit}, "year": {"type": "integer"},
-	"count": {"type": "boolean"}, "unfiled": {"type": "boolean"}, "seal": {"type": "boolean"}, "removed": {"type": "boolean"}, "incoming": {"type": "boolean"}, "annotations": {"type": "boolean", "default": true}, "archive_version": {"type": "string", "format": "uuid"},
+	"count": {"type": "boolean"}, "unfiled": {"type": "boolean"}, "seal": {"type": "boolean"}, "removed": {"type": "boolean"}, "incoming": {"type": "boolean"}, "void": {"type": "boolean"}, "annotations": {"type": "boolean", "default": true}, "archive_version": {"type": "string", "format": "uuid"},
 	"vorgang_id": {"type": "string", "format": "uuid"}, "akte_id": {"type": "string", "format": "uuid"}, "object": {"type": "string", "format": "uuid"},
 	"dokument": {"type": "string", "format": "uuid"}, "vorgang": {"type": "string", "format": "uuid"}, "akte": {"type": "string", "format": "uuid"},
 	"version": {"type": "integer"}, "file": {"type": "integer"}, "n": {"type": "integer"}, "download": {"type": "boolean"},

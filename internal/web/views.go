@@ -157,29 +157,31 @@ func newAkteView(x akte.Akte) akteView {
 }
 
 type vorgangView struct {
-	ID           uuid.UUID      `json:"id"`
-	AkteID       uuid.UUID      `json:"akte_id"`
-	Aktenzeichen string         `json:"aktenzeichen"`
-	Reference    string         `json:"reference"`
-	Number       int            `json:"number"`
-	Subject      string         `json:"subject"`
-	Type         string         `json:"type"`
-	Remark       string         `json:"remark"`
-	Unit         string         `json:"unit"`
-	Lifecycle    akte.Lifecycle `json:"lifecycle"`
-	ClosedOn     *string        `json:"closed_on"`
-	RetentionEnd *string        `json:"retention_end"`
-	DisposalType string         `json:"disposal_type"`
-	Dokumente    int            `json:"dokumente"`
-	CreatedAt    time.Time      `json:"created_at"`
-	ChangedAt    time.Time      `json:"changed_at"`
-	RowVersion   int64          `json:"row_version"`
+	ID            uuid.UUID      `json:"id"`
+	AkteID        uuid.UUID      `json:"akte_id"`
+	Aktenzeichen  string         `json:"aktenzeichen"`
+	Reference     string         `json:"reference"`
+	Number        int            `json:"number"`
+	Subject       string         `json:"subject"`
+	Type          string         `json:"type"`
+	Remark        string         `json:"remark"`
+	Unit          string         `json:"unit"`
+	Medium        string         `json:"medium"`
+	PaperLocation string         `json:"paper_location"`
+	Lifecycle     akte.Lifecycle `json:"lifecycle"`
+	ClosedOn      *string        `json:"closed_on"`
+	RetentionEnd  *string        `json:"retention_end"`
+	DisposalType  string         `json:"disposal_type"`
+	Dokumente     int            `json:"dokumente"`
+	CreatedAt     time.Time      `json:"created_at"`
+	ChangedAt     time.Time      `json:"changed_at"`
+	RowVersion    int64          `json:"row_version"`
 }
 
 func newVorgangView(x akte.Vorgang) vorgangView {
 	return vorgangView{
 		ID: x.ID, AkteID: x.AkteID, Aktenzeichen: x.Aktenzeichen, Reference: x.Reference, Number: x.Number, Subject: x.Subject, Type: x.Type,
-		Remark: x.Remark, Unit: x.UnitCode, Lifecycle: x.Lifecycle, ClosedOn: dateText(x.ClosedOn), RetentionEnd: dateText(x.RetentionEnd),
+		Remark: x.Remark, Unit: x.UnitCode, Medium: x.Medium, PaperLocation: x.PaperLocation, Lifecycle: x.Lifecycle, ClosedOn: dateText(x.ClosedOn), RetentionEnd: dateText(x.RetentionEnd),
 		DisposalType: x.DisposalType, Dokumente: x.Dokumente, CreatedAt: x.CreatedAt.UTC(), ChangedAt: x.ChangedAt.UTC(), RowVersion: x.RowVersion,
 	}
 }
@@ -315,20 +317,35 @@ func newWhyStepView(s postkorb.WhyStep) whyStepView {
 }
 
 type historyView struct {
-	ID         uuid.UUID      `json:"id"`
-	At         time.Time      `json:"at"`
-	Kind       string         `json:"kind"`
-	ActorID    uuid.UUID      `json:"actor_id"`
-	Actor      string         `json:"actor"`
-	OnBehalfOf string         `json:"on_behalf_of"`
-	Capacity   string         `json:"capacity"`
-	Text       textView       `json:"text"`
-	Reason     string         `json:"reason"`
-	Details    map[string]any `json:"details,omitempty"`
+	ID         uuid.UUID `json:"id"`
+	At         time.Time `json:"at"`
+	Kind       string    `json:"kind"`
+	ActorID    uuid.UUID `json:"actor_id"`
+	Actor      string    `json:"actor"`
+	OnBehalfOf string    `json:"on_behalf_of"`
+	Capacity   string    `json:"capacity"`
+	Text       textView  `json:"text"`
+	Reason     string    `json:"reason"`
+	// The object of the fact: the one asked about, or one in it.
+	RecordID    uuid.UUID        `json:"record_id"`
+	RecordKind  string           `json:"record_kind"`
+	Record      string           `json:"record"`
+	Particulars []particularView `json:"particulars"` // details with names and local times
+	Details     map[string]any   `json:"details,omitempty"`
+}
+
+type particularView struct {
+	Label textView `json:"label"`
+	Value string   `json:"value"`
+}
+
+func newParticularView(p lists.Particular) particularView {
+	return particularView{Label: textView{DE: p.DE, EN: p.EN}, Value: p.Value}
 }
 
 func newHistoryView(h lists.HistoryLine) historyView {
-	return historyView{ID: h.ID, At: h.At.UTC(), Kind: h.Kind, ActorID: h.ActorID, Actor: h.Actor, OnBehalfOf: h.OnBehalfOf, Capacity: h.Capacity, Text: textView{DE: h.DE, EN: h.EN}, Reason: h.Reason, Details: h.Details}
+	return historyView{ID: h.ID, At: h.At.UTC(), Kind: h.Kind, ActorID: h.ActorID, Actor: h.Actor, OnBehalfOf: h.OnBehalfOf, Capacity: h.Capacity, Text: textView{DE: h.DE, EN: h.EN}, Reason: h.Reason, Details: h.Details,
+		RecordID: h.RecordID, RecordKind: h.RecordKind, Record: h.Record, Particulars: mapped(h.Particulars, newParticularView)}
 }
 
 type explanationView struct {

@@ -164,9 +164,11 @@ func (u *Pages) Dokument(w http.ResponseWriter, r *http.Request, id uuid.UUID) e
 	if err := u.place(r, &p); err != nil {
 		return err
 	}
-	if p.History, err = u.p.Lists.History(r.Context(), a, id); err != nil {
+	history, err := u.p.Lists.History(r.Context(), a, id, "", 0)
+	if err != nil {
 		return err
 	}
+	p.History = history.Items
 	if u.p.Preservation != nil {
 		e, err := u.p.Preservation.EvidenceOf(r.Context(), a, id)
 		if err != nil {
