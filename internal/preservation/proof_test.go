@@ -145,6 +145,20 @@ func TestASecondImplementationAgrees(t *testing.T) {
 			t.Errorf("oracle: %v\n%s", err, out)
 		}
 	}
+	// It agrees as well after renewals of both kinds, over several seals.
+	docs = append(docs, w.letter("x", "zweites Siegel"))
+	w.sealNow(w.p)
+	w.renew(w.p, preservation.RenewOrder{Kind: preservation.TimestampRenewal})
+	w.renew(w.p, preservation.RenewOrder{Kind: preservation.HashtreeRenewal})
+	w.renew(w.p, preservation.RenewOrder{Kind: preservation.TimestampRenewal})
+	for _, d := range []uuid.UUID{docs[0], docs[5]} {
+		g := w.groups(d)[0]
+		wantStamps(t, g.Record, 2, 2)
+		dir, files := outside(t, w, g)
+		if out, err := run(dir, files); err != nil || strings.Contains(out, "FAIL") {
+			t.Errorf("oracle after renewals: %v\n%s", err, out)
+		}
+	}
 	dir, files := outside(t, w, w.groups(docs[2])[0])
 	must(t, os.WriteFile(filepath.Join(dir, files[0]), []byte("Brief 2, geändert"), 0o600))
 	if out, err := run(dir, files); err == nil {
