@@ -14,4 +14,9 @@
 //
 // Every export is a fact of the access log (Exported), one for each Dokument, and
 // written before anything leaves.
+//
+// An Akte also goes out whole, as a ZIP: its table of contents (JSON, CSV, a page
+// to be printed), the originals under the names people know them by, the evidence
+// package, and one manifest over all of it. A table of contents holds what the
+// person sees and counts nothing else.
 package export

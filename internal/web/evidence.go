@@ -179,13 +179,9 @@ func (s *Server) getExport(w http.ResponseWriter, r *http.Request) error {
 	if q.Seal, err = queryBool(r, "seal"); err != nil {
 		return err
 	}
-	with := true
-	if r.URL.Query().Get("annotations") != "" {
-		if with, err = queryBool(r, "annotations"); err != nil {
-			return err
-		}
+	if q.WithoutAnnotations, err = withoutAnnotations(r); err != nil {
+		return err
 	}
-	q.WithoutAnnotations = !with
 	q.Reason = r.URL.Query().Get("reason")
 	p, err := s.p.Export.Prepare(r.Context(), actorOf(r), q)
 	if err != nil {

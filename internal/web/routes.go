@@ -10,6 +10,7 @@ import (
 	"evb/internal/akte"
 	"evb/internal/annotation"
 	"evb/internal/audit"
+	"evb/internal/export"
 	"evb/internal/fault"
 	"evb/internal/find"
 	"evb/internal/indexing"
@@ -113,6 +114,8 @@ func (s *Server) routes() []route {
 		{Method: "GET", Path: v1 + "/dokumente/{id}/references", ID: "dokumentReferences", DE: "Verweise eines Dokuments auf anderes (incoming: von anderem)", EN: "References of a Dokument to others (incoming: from others)", Handle: s.getReferences, Query: with("incoming"), Out: list[akte.Reference]{}},
 		{Method: "POST", Path: v1 + "/dokumente/{id}/references", ID: "dokumentRefer", DE: "Verweisen statt kopieren", EN: "Refer instead of copying", Handle: s.postReference, In: referenceBody{}, Out: akte.Reference{}, Status: http.StatusCreated, Key: keyOptional},
 		{Method: "DELETE", Path: v1 + "/references/{id}", ID: "removeReference", DE: "Verweis entfernen", EN: "Remove a reference", Handle: ended(s.p.Akten.RemoveReference), Status: http.StatusNoContent, IfMatch: true},
+		{Method: "GET", Path: v1 + "/akten/{id}/contents", ID: "akteContents", DE: "Inhaltsverzeichnis einer Akte (JSON, csv, html)", EN: "Table of contents of an Akte (JSON, csv, html)", Handle: s.getContents, Query: []string{"format"}, Out: export.Table{}},
+		{Method: "GET", Path: v1 + "/akten/{id}/export", ID: "exportAkte", DE: "Vollständige Ausgabe einer Akte (ZIP)", EN: "Complete export of an Akte (ZIP)", Handle: s.getAkteExport, Class: download, Query: []string{"seal", "annotations", "reason"}, OutType: "application/zip"},
 		{Method: "GET", Path: v1 + "/number-patterns", ID: "numberPatterns", DE: "Nummernkreise, die ich hüte", EN: "Circles of numbers that I guard", Handle: s.getCircles, Query: paged, Out: list[akte.Circle]{}},
 		{Method: "GET", Path: v1 + "/number-patterns/{id}/numbers", ID: "numbers", DE: "Register: vergeben, umgezogen, ungültig", EN: "Register: used, moved, void", Handle: s.getNumbers, Query: with("year", "void"), Out: list[akte.Given]{}},
 		{Method: "GET", Path: v1 + "/number-patterns/{id}/gaps", ID: "numberGaps", DE: "Lücken eines Jahres und ihre Erklärung", EN: "Gaps of a year, explained", Handle: s.getGaps, Query: with("year"), Out: list[akte.Gap]{}},
