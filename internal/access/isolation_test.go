@@ -59,8 +59,8 @@ func TestAClerkOfAnotherUnitSeesNothingOfIt(t *testing.T) {
 		for _, id := range []uuid.UUID{d.ID, unfiled} {
 			doc, err := w.Akten.Dokument(ctx, a, id)
 			note("dokument", err, doc.Subject)
-			h, err := read.History(ctx, a, id)
-			for _, l := range h {
+			h, err := read.History(ctx, a, id, "", 0)
+			for _, l := range h.Items {
 				note("history", nil, l.Kind)
 			}
 			note("history", err)
