@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -124,31 +125,36 @@ const (
     WITH hit AS {how} (SELECT k.id, k.aktenzeichen FROM {from} WHERE k.tenant = evb_tenant()` + known + `{conds})
     SELECT (SELECT count(*) FROM hit), ARRAY(SELECT h.id FROM hit h WHERE (h.aktenzeichen, h.id) > ({sort}, {id}::uuid)
         ORDER BY h.aktenzeichen, h.id LIMIT {limit})`
-	// sqlAllAkten and sqlReachAkten are for the list that nothing narrows: their
-	// number stands ready in akte_count, and the page is the first of the first of
-	// each scope.
+	// The list that nothing narrows: its number stands ready in akte_count, and the
+	// page is the first of all, or the first of the first of each scope. Which of
+	// the two is decided inside: the other is not executed.
 	sqlAllAkten = `
-    SELECT (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant()),
-        ARRAY(SELECT k.id FROM akte k WHERE k.tenant = evb_tenant()` + known + ` AND (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)
-        ORDER BY k.aktenzeichen, k.id LIMIT {limit})`
+        SELECT k.id FROM akte k WHERE k.tenant = evb_tenant() AND (k.aktenzeichen, k.id) > ($3::text, $4::uuid)
+        ORDER BY k.aktenzeichen, k.id LIMIT $5`
 )
 
-var sqlReachAkten = `
-    WITH own AS MATERIALIZED (` + ownAkten + `)
-    SELECT (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant() AND c.access_scope_id = ANY (` + access.Scopes(1, 2) + `))
-            + (SELECT count(*) FROM own),
-        ARRAY(SELECT x.id FROM (
-            SELECT y.id, y.aktenzeichen FROM unnest(` + access.Scopes(1, 2) + `) s (id) CROSS JOIN LATERAL (
+var (
+	sqlReachAkten = `
+        SELECT x.id FROM (
+            SELECT y.id, y.aktenzeichen FROM evb_actor_scopes($1::uuid, $2::timestamptz) s (id) CROSS JOIN LATERAL (
                 SELECT k.id, k.aktenzeichen FROM akte k
-                WHERE k.tenant = evb_tenant() AND k.access_scope_id = s.id AND (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)
-                ORDER BY k.aktenzeichen, k.id LIMIT {limit}) y
+                WHERE k.tenant = evb_tenant() AND k.access_scope_id = s.id AND (k.aktenzeichen, k.id) > ($3::text, $4::uuid)
+                ORDER BY k.aktenzeichen, k.id LIMIT $5) y
             UNION ALL
-            SELECT k.id, k.aktenzeichen FROM own JOIN akte k ON k.tenant = evb_tenant() AND k.id = own.id WHERE (k.aktenzeichen, k.id) > ({sort}, {id}::uuid)) x
-        ORDER BY x.aktenzeichen, x.id LIMIT {limit})`
-
-var sqlAkten = akte.SQLAkte + `
+            SELECT k.id, k.aktenzeichen FROM (` + ownAkten + `) own JOIN akte k ON k.tenant = evb_tenant() AND k.id = own.id WHERE (k.aktenzeichen, k.id) > ($3::text, $4::uuid)) x
+        ORDER BY x.aktenzeichen, x.id LIMIT $5`
+	sqlCountAkten = `
+    SELECT CASE WHEN ` + access.ReadsAll(1, 2) + ` THEN (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant())
+        ELSE (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant() AND c.access_scope_id = ANY (` + access.Scopes(1, 2) + `))
+            + (SELECT count(*) FROM (` + ownAkten + `) own) END`
+	sqlPageOfAkten = akte.SQLAkte + `
+    WHERE o.tenant = evb_tenant() AND o.id = ANY (CASE WHEN ` + access.ReadsAll(1, 2) + ` THEN ARRAY(` + sqlAllAkten + `) ELSE ARRAY(` + sqlReachAkten + `) END)
+        AND ` + access.Sees("o", 1, 2) + `
+    ORDER BY k.aktenzeichen, o.id`
+	sqlAkten = akte.SQLAkte + `
     WHERE o.tenant = evb_tenant() AND o.id = ANY ($3) AND ` + access.Sees("o", 1, 2) + `
     ORDER BY k.aktenzeichen, o.id`
+)
 
 // Akten lists the Akten that the actor sees, by Aktenzeichen. Total is exact.
 // Faults: cursor-invalid, limit-invalid.
@@ -162,16 +168,38 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 		return p, err
 	}
 	at := s.now()
-	read := s.db.Read
 	if f == (AktenFilter{}) {
-		read = s.db.ReadKept
+		p, err = s.allAkten(ctx, a, at, after, limit+1)
+	} else {
+		p, err = s.findAkten(ctx, a, at, f, after, limit+1)
 	}
-	err = read(ctx, a.Tenant, func(q postgres.Querier) error {
+	if err != nil {
+		return Page[akte.Akte]{}, err
+	}
+	cut(&p, limit, func(k akte.Akte) string { return key[string]{k.Aktenzeichen, k.ID}.String() })
+	return p, nil
+}
+
+// allAkten reads the list that nothing narrows in one go.
+func (s *Service) allAkten(ctx context.Context, a access.Actor, at time.Time, after key[string], limit int) (p Page[akte.Akte], err error) {
+	p.Total = new(int64)
+	err = s.db.ReadAtOnce(ctx, a.Tenant, func(b *pgx.Batch) {
+		b.Queue(sqlCountAkten, a.User, at).QueryRow(func(row pgx.Row) error { return row.Scan(p.Total) })
+		b.Queue(sqlPageOfAkten, a.User, at, after.Sort, after.ID, limit).Query(func(rows pgx.Rows) (err error) {
+			p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Akte])
+			return err
+		})
+	})
+	return p, err
+}
+
+func (s *Service) findAkten(ctx context.Context, a access.Actor, at time.Time, f AktenFilter, after key[string], limit int) (p Page[akte.Akte], err error) {
+	err = s.db.Read(ctx, a.Tenant, func(q postgres.Querier) error {
 		all, err := readsAll(ctx, q, a, at)
 		if err != nil {
 			return err
 		}
-		sql, args := f.sql(all, filter{args: []any{a.User, at}}, after, limit+1)
+		sql, args := f.sql(all, filter{args: []any{a.User, at}}, after, limit)
 		var total int64
 		var ids []uuid.UUID
 		if err := q.QueryRow(ctx, sql, args...).Scan(&total, &ids); err != nil {
@@ -185,21 +213,12 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 		p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Akte])
 		return err
 	})
-	if err != nil {
-		return p, err
-	}
-	cut(&p, limit, func(k akte.Akte) string { return key[string]{k.Aktenzeichen, k.ID}.String() })
-	return p, nil
+	return p, err
 }
 
 func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (string, []any) {
-	from, how, find := fromAkten(all), "MATERIALIZED", sqlFindAkten
-	switch {
-	case all && f == (AktenFilter{}):
-		find = sqlAllAkten
-	case f == (AktenFilter{}):
-		find = sqlReachAkten
-	case all && f == (AktenFilter{Aktenplaneinheit: f.Aktenplaneinheit}):
+	from, how := fromAkten(all), "MATERIALIZED"
+	if all && f == (AktenFilter{Aktenplaneinheit: f.Aktenplaneinheit}) {
 		how = "NOT MATERIALIZED"
 	}
 	if f.Unit != uuid.Nil || f.Lifecycle != "" {
@@ -224,6 +243,6 @@ func (f AktenFilter) sql(all bool, w filter, after key[string], limit int) (stri
 		w.and("o.lifecycle = ?", string(f.Lifecycle))
 	}
 	sql := strings.NewReplacer("{how}", how, "{from}", from, "{conds}", w.conds,
-		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(find)
+		"{sort}", w.arg(after.Sort), "{id}", w.arg(after.ID), "{limit}", w.arg(limit)).Replace(sqlFindAkten)
 	return sql, w.args
 }

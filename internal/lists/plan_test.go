@@ -27,13 +27,31 @@ type statement struct {
 
 // TraceQueryStart implements pgx.QueryTracer.
 func (c *tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
+	c.keep(d.SQL, d.Args)
+	return ctx
+}
+
+func (c *tracer) keep(sql string, args []any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.on && strings.Contains(d.SQL, "SELECT") && !strings.Contains(d.SQL, "INSERT INTO") { // explaining runs it again
-		c.list = append(c.list, statement{d.SQL, d.Args})
+	if c.on && strings.Contains(sql, "SELECT") && !strings.Contains(sql, "INSERT INTO") { // explaining runs it again
+		c.list = append(c.list, statement{sql, args})
+	}
+}
+
+// TraceBatchStart implements pgx.BatchTracer.
+func (c *tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	for _, q := range d.Batch.QueuedQueries {
+		c.keep(q.SQL, q.Arguments)
 	}
 	return ctx
 }
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (c *tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (c *tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (c *tracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

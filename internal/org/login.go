@@ -246,9 +246,11 @@ func (s *Service) actor(ctx context.Context, tenant access.Tenant, sql, secret, 
 		return a, id, seen, err
 	}
 	for _, t := range list {
-		err = s.db.Read(ctx, t, func(q postgres.Querier) (err error) {
-			a, err = scanActor(q.QueryRow(ctx, sql, digest(secret), s.now().UTC()), &id, &seen)
-			return err
+		err = s.db.ReadAtOnce(ctx, t, func(b *pgx.Batch) {
+			b.Queue(sql, digest(secret), s.now().UTC()).QueryRow(func(row pgx.Row) (err error) {
+				a, err = scanActor(row, &id, &seen)
+				return err
+			})
 		})
 		if !missing(err) {
 			a.Tenant, a.Via = t, via+id.String()

@@ -56,7 +56,8 @@ type Service struct {
 	tenant         string
 	// work bounds how many argon2 computations run at once: each takes its
 	// memory (64 MiB), and logins of a morning come together.
-	work chan struct{}
+	work  chan struct{}
+	known tenants // for TenantByHost
 }
 
 // New makes the service. facts go to log, of which the flow may be empty.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,6 +76,7 @@ func (s *Service) CreateTenant(ctx context.Context, n NewTenant) (access.Tenant,
 		if err != nil {
 			return 0, fmt.Errorf("create tenant %s: %w", n.Slug, err)
 		}
+		s.known.forget()
 		return next, nil
 	}
 }
@@ -87,12 +89,48 @@ func ownRows(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+// tenantsAge is how long a request may go by tenants that were read before. A
+// tenant is made a few times in the life of an installation, and asked for by
+// every request.
+const tenantsAge = time.Second
+
+// tenants are those last read. Safe for concurrent use.
+type tenants struct {
+	mu   sync.Mutex
+	all  []postgres.TenantRow
+	read time.Time // of the clock of the machine: it is about age
+}
+
+func (k *tenants) list(ctx context.Context, db *postgres.DB) ([]postgres.TenantRow, error) {
+	k.mu.Lock()
+	all, fresh := k.all, time.Since(k.read) < tenantsAge
+	k.mu.Unlock()
+	if fresh && len(all) > 0 {
+		return all, nil
+	}
+	start := time.Now()
+	all, err := db.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	k.all, k.read = all, start
+	k.mu.Unlock()
+	return all, nil
+}
+
+func (k *tenants) forget() {
+	k.mu.Lock()
+	k.read = time.Time{}
+	k.mu.Unlock()
+}
+
 // TenantByHost picks the tenant of a request: the one that names the host
 // (port and case do not matter), else that of Options.Tenant, else the only
 // one. With several tenants and no match it is 0 without an error: the
 // login then takes the first tenant that knows the name (decisions 3.1).
 func (s *Service) TenantByHost(ctx context.Context, host string) (access.Tenant, error) {
-	all, err := s.db.Tenants(ctx)
+	all, err := s.known.list(ctx, s.db)
 	if err != nil {
 		return 0, err
 	}
