@@ -236,7 +236,9 @@ const (
 	sqlAkteHead = `
     SELECT k.aktenzeichen, coalesce(m.subject, '') FROM akte k LEFT JOIN record_metadata m ON m.tenant = k.tenant AND m.record_id = k.id
     WHERE k.tenant = evb_tenant() AND k.id = $1`
-	sqlNextVorgang   = `SELECT coalesce(max(number), 0) + 1 FROM vorgang WHERE tenant = evb_tenant() AND akte_id = $1`
+	sqlNextVorgang = `
+    SELECT greatest(k.left_vorgang, (SELECT max(v.number) FROM vorgang v WHERE v.tenant = k.tenant AND v.akte_id = k.id)) + 1
+    FROM akte k WHERE k.tenant = evb_tenant() AND k.id = $1`
 	sqlInsertVorgang = `
     INSERT INTO vorgang (tenant, id, kind, akte_id, number, reference, type, medium, paper_location)
     VALUES (evb_tenant(), $1, 'vorgang', $2, $3, $4, $5, coalesce(nullif($6, ''), '001'), $7)`

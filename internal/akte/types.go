@@ -107,6 +107,8 @@ const (
 	VorgangChanged           event.Kind = "vorgang.changed"
 	VorgangClosed            event.Kind = "vorgang.closed"
 	VorgangReopened          event.Kind = "vorgang.reopened"
+	VorgangMoved             event.Kind = "vorgang.moved"         // to another Akte
+	AkteVorgangLeft          event.Kind = "akte.vorgang_left"     // beside vorgang.moved, for the Akte it was in
 	VorgangDokumentLeft      event.Kind = "vorgang.dokument_left" // beside dokument.moved, for the Vorgang it was in
 	AktenplanCreated         event.Kind = "aktenplan.created"
 	EinheitCreated           event.Kind = "aktenplan.einheit_created"

@@ -59,9 +59,9 @@ func TestADeputySignsInBothNames(t *testing.T) {
 	if x.ActorName != w.Roth.DisplayName || x.OnBehalfOfName != w.Yilmaz.DisplayName || x.Capacity != "substitute" {
 		t.Errorf("execution: %+v", x)
 	}
-	h, err := lists.New(w.DB, lists.Options{Now: w.Now}).History(t.Context(), w.Schulz, doc)
+	h, err := lists.New(w.DB, lists.Options{Now: w.Now}).History(t.Context(), w.Schulz, doc, "", 0)
 	w.ok(err)
-	for _, l := range h {
+	for _, l := range h.Items {
 		if l.Kind == string(circulation.StepAgreed) && (l.Actor != w.Roth.DisplayName || l.OnBehalfOf != w.Yilmaz.DisplayName) {
 			t.Errorf("history: %+v", l)
 		}

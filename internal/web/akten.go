@@ -106,6 +106,16 @@ func (s *Server) changeVorgang(ctx context.Context, a access.Actor, id uuid.UUID
 	return s.p.Akten.ChangeVorgang(ctx, a, id, b.patch(), version)
 }
 
+// moveVorgangBody names the Akte that a Vorgang goes to.
+type moveVorgangBody struct {
+	Aktenzeichen string `json:"aktenzeichen"`
+	Reason       string `json:"reason"`
+}
+
+func (s *Server) moveVorgang(ctx context.Context, a access.Actor, id uuid.UUID, version int64, b moveVorgangBody) (akte.Vorgang, error) {
+	return s.p.Akten.MoveVorgang(ctx, a, id, b.Aktenzeichen, b.Reason, version)
+}
+
 func (s *Server) getAkteVorgaenge(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {

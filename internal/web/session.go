@@ -256,13 +256,3 @@ func (s *Server) postkorbID(r *http.Request, id *uuid.UUID, name string) (found 
 	})
 	return found, err
 }
-
-// morning is 06:00 of a local date in the tenant's zone: what a date without a
-// time means.
-func (s *Server) morning(r *http.Request, day time.Time) (time.Time, error) {
-	c, err := s.calendar(r)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return c.Morning(day), nil
-}
