@@ -41,6 +41,14 @@ const hasItem = `EXISTS (SELECT FROM postkorb_item sees_i
               AND (sees_i.assignee_id IS NULL OR sees_i.assignee_id = {u}
                 OR EXISTS (SELECT FROM evb_deputy_postkoerbe({u}, {t}) sees_d WHERE sees_d.postkorb_id = sees_i.postkorb_id AND sees_d.user_id = sees_i.assignee_id))))`
 
+// SeesByItem is that branch of Sees for an item at hand, of which the record is the
+// object: true only where Sees is. A list of items asks it first, because it looks
+// at nothing but the row.
+func SeesByItem(item string, actor, at int) string {
+	return fill(`({o}.state IN ('open', 'claimed', 'waiting') AND NOT {o}.notice AND ({o}.assignee_id IS NULL OR {o}.assignee_id = {u})
+        AND {o}.postkorb_id = ANY (ARRAY(SELECT sees_p FROM evb_own_postkoerbe({u}, {t}) sees_p)))`, item, actor, at)
+}
+
 func fill(sql, alias string, actor, at int) string {
 	return strings.NewReplacer("{o}", alias, "{u}", fmt.Sprintf("$%d::uuid", actor), "{t}", fmt.Sprintf("$%d::timestamptz", at)).Replace(sql)
 }

@@ -125,31 +125,35 @@ const (
     WITH hit AS {how} (SELECT k.id, k.aktenzeichen FROM {from} WHERE k.tenant = evb_tenant()` + known + `{conds})
     SELECT (SELECT count(*) FROM hit), ARRAY(SELECT h.id FROM hit h WHERE (h.aktenzeichen, h.id) > ({sort}, {id}::uuid)
         ORDER BY h.aktenzeichen, h.id LIMIT {limit})`
-	// The list that nothing narrows: its number stands ready in akte_count, and the
-	// page is the first of all, or the first of the first of each scope. Which of
-	// the two is decided inside: the other is not executed.
-	sqlAllAkten = `
-        SELECT k.id FROM akte k WHERE k.tenant = evb_tenant() AND (k.aktenzeichen, k.id) > ($3::text, $4::uuid)
-        ORDER BY k.aktenzeichen, k.id LIMIT $5`
 )
 
 var (
-	sqlReachAkten = `
-        SELECT x.id FROM (
-            SELECT y.id, y.aktenzeichen FROM evb_actor_scopes($1::uuid, $2::timestamptz) s (id) CROSS JOIN LATERAL (
+	// The list that nothing narrows: its number stands ready in akte_count, and its
+	// page is the first of all, or the first of the first of each scope. Which of
+	// the two is decided inside: the other is not executed. The ids of the page go
+	// to the statement that follows in a setting of the transaction: so both travel
+	// together, and what the actor reaches is looked for once.
+	sqlUnnarrowed = `
+    WITH scope AS MATERIALIZED (SELECT s.id FROM evb_actor_scopes($1::uuid, $2::timestamptz) s (id)),
+    own AS MATERIALIZED (SELECT DISTINCT a.id, a.aktenzeichen FROM (` + access.OwnOf(`'akte', 'teilakte'`, 1, 2) + `) z
+        JOIN akte a ON a.tenant = evb_tenant() AND a.id = z.id AND NOT a.access_scope_id IN (SELECT s.id FROM scope s))
+    SELECT CASE WHEN r.reads THEN (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant())
+            ELSE (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant() AND c.access_scope_id = ANY (ARRAY(SELECT s.id FROM scope s)))
+                + (SELECT count(*) FROM own) END,
+        set_config('evb.page', CASE WHEN r.reads THEN ARRAY(
+            SELECT k.id FROM akte k WHERE k.tenant = evb_tenant() AND (k.aktenzeichen, k.id) > ($3::text, $4::uuid)
+            ORDER BY k.aktenzeichen, k.id LIMIT $5)
+        ELSE ARRAY(SELECT x.id FROM (
+            SELECT y.id, y.aktenzeichen FROM scope s CROSS JOIN LATERAL (
                 SELECT k.id, k.aktenzeichen FROM akte k
                 WHERE k.tenant = evb_tenant() AND k.access_scope_id = s.id AND (k.aktenzeichen, k.id) > ($3::text, $4::uuid)
                 ORDER BY k.aktenzeichen, k.id LIMIT $5) y
             UNION ALL
-            SELECT k.id, k.aktenzeichen FROM (` + ownAkten + `) own JOIN akte k ON k.tenant = evb_tenant() AND k.id = own.id WHERE (k.aktenzeichen, k.id) > ($3::text, $4::uuid)) x
-        ORDER BY x.aktenzeichen, x.id LIMIT $5`
-	sqlCountAkten = `
-    SELECT CASE WHEN ` + access.ReadsAll(1, 2) + ` THEN (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant())
-        ELSE (SELECT coalesce(sum(c.akten), 0)::bigint FROM akte_count c WHERE c.tenant = evb_tenant() AND c.access_scope_id = ANY (` + access.Scopes(1, 2) + `))
-            + (SELECT count(*) FROM (` + ownAkten + `) own) END`
-	sqlPageOfAkten = akte.SQLAkte + `
-    WHERE o.tenant = evb_tenant() AND o.id = ANY (CASE WHEN ` + access.ReadsAll(1, 2) + ` THEN ARRAY(` + sqlAllAkten + `) ELSE ARRAY(` + sqlReachAkten + `) END)
-        AND ` + access.Sees("o", 1, 2) + `
+            SELECT own.id, own.aktenzeichen FROM own WHERE (own.aktenzeichen, own.id) > ($3::text, $4::uuid)) x
+            ORDER BY x.aktenzeichen, x.id LIMIT $5) END::text, true) IS NOT NULL
+    FROM (SELECT ` + access.ReadsAll(1, 2) + ` AS reads OFFSET 0) r`
+	sqlUnnarrowedLines = akte.SQLAkte + `
+    WHERE o.tenant = evb_tenant() AND o.id = ANY (nullif(current_setting('evb.page', true), '')::uuid[]) AND ` + access.Sees("o", 1, 2) + `
     ORDER BY k.aktenzeichen, o.id`
 	sqlAkten = akte.SQLAkte + `
     WHERE o.tenant = evb_tenant() AND o.id = ANY ($3) AND ` + access.Sees("o", 1, 2) + `
@@ -184,8 +188,8 @@ func (s *Service) Akten(ctx context.Context, a access.Actor, f AktenFilter, curs
 func (s *Service) allAkten(ctx context.Context, a access.Actor, at time.Time, after key[string], limit int) (p Page[akte.Akte], err error) {
 	p.Total = new(int64)
 	err = s.db.ReadAtOnce(ctx, a.Tenant, func(b *pgx.Batch) {
-		b.Queue(sqlCountAkten, a.User, at).QueryRow(func(row pgx.Row) error { return row.Scan(p.Total) })
-		b.Queue(sqlPageOfAkten, a.User, at, after.Sort, after.ID, limit).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(sqlUnnarrowed, a.User, at, after.Sort, after.ID, limit).QueryRow(func(row pgx.Row) error { return row.Scan(p.Total, nil) })
+		b.Queue(sqlUnnarrowedLines, a.User, at).Query(func(rows pgx.Rows) (err error) {
 			p.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[akte.Akte])
 			return err
 		})

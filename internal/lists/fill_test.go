@@ -83,7 +83,7 @@ func newCity(t testing.TB, n size) *city {
 		keep = false
 	}
 	srv, err := pg.Start(ctx, pg.Options{Dir: dir, Logger: log, Throwaway: true, Settings: map[string]string{
-		"shared_buffers": "512MB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB",
+		"shared_buffers": "4GB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB",
 	}})
 	must(t, err)
 	t.Cleanup(func() {

@@ -254,7 +254,7 @@ func BenchmarkLoad(b *testing.B) {
 		all  []question
 	}{{"items", h.desksOf(b)}, {"akten", h.aktenOf(b)}} {
 		b.Run(l.name, func(b *testing.B) {
-			h.load(b, rate/3, 2*time.Second, l.all) // plans and caches
+			h.load(b, rate/2, 10*time.Second, l.all) // plans and caches of each connection
 			items := h.items(b)
 			ctx, stop := context.WithCancel(b.Context())
 			done := make(chan error, 1)

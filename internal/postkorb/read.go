@@ -41,7 +41,15 @@ type Page struct {
 // A protected object keeps its words for those who may read it; otherwise a
 // member sees the line: who sent what, when, and for whom it is (decisions
 // 1.4).
-var sqlItem = `
+var sqlItem = itemOf("postkorb_item") + `
+    WHERE i.tenant = evb_tenant()`
+
+// itemOf reads the lines of items from a table or a subquery of its columns.
+func itemOf(items string) string {
+	return strings.Replace(sqlItemLine, "{items}", items, 1)
+}
+
+var sqlItemLine = `
     SELECT i.id, i.postkorb_id, p.name, i.record_id, o.kind,
         CASE WHEN o.kind = 'dokument' THEN o.id END,
         CASE o.kind WHEN 'vorgang' THEN o.id WHEN 'dokument' THEN v.id END,
@@ -53,21 +61,20 @@ var sqlItem = `
         CASE WHEN i.due_at < 'infinity' THEN i.due_at END,
         CASE WHEN i.state = 'waiting' THEN (SELECT min(f.due_at) FROM follow_up f WHERE f.tenant = i.tenant AND f.item_id = i.id AND f.fired_at IS NULL) END,
         i.opened_at, i.finished_at, i.escalated_at, i.misdirected, i.notice, s.sees, i.row_version, i.follow_up_reason
-    FROM postkorb_item i
+    FROM {items} i
     JOIN postkorb p ON p.tenant = i.tenant AND p.id = i.postkorb_id
     JOIN record_object o ON o.tenant = i.tenant AND o.id = i.record_id
     JOIN access_scope sc ON sc.tenant = o.tenant AND sc.id = o.access_scope_id
-    CROSS JOIN LATERAL (SELECT ` + access.Sees("o", 1, 2) + ` AS sees OFFSET 0) s
+    CROSS JOIN LATERAL (SELECT ` + access.SeesByItem("i", 1, 2) + ` OR ` + access.Sees("o", 1, 2) + ` AS sees OFFSET 0) s
     LEFT JOIN record_metadata m ON m.tenant = o.tenant AND m.record_id = o.id
     LEFT JOIN dokument d ON d.tenant = o.tenant AND d.id = o.id
-    LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id IN (o.id, o.parent_id)
+    LEFT JOIN vorgang v ON v.tenant = o.tenant AND v.id = CASE WHEN o.kind = 'vorgang' THEN o.id ELSE o.parent_id END
     LEFT JOIN akte k ON k.tenant = o.tenant AND k.id = CASE WHEN v.akte_id IS NOT NULL THEN v.akte_id WHEN o.kind = 'akte' THEN o.id ELSE o.parent_id END
     LEFT JOIN app_user uf ON uf.tenant = i.tenant AND uf.id = i.from_user_id
     LEFT JOIN app_user ua ON ua.tenant = i.tenant AND ua.id = i.assignee_id
     LEFT JOIN app_user uc ON uc.tenant = i.tenant AND uc.id = i.claimed_by
     LEFT JOIN postkorb pf ON pf.tenant = i.tenant AND pf.id = i.from_postkorb_id
-    LEFT JOIN circulation_step st ON st.tenant = i.tenant AND st.id = i.step_id
-    WHERE i.tenant = evb_tenant()`
+    LEFT JOIN circulation_step st ON st.tenant = i.tenant AND st.id = i.step_id`
 
 func scanItem(r pgx.CollectableRow) (i Item, err error) {
 	var why []byte
@@ -193,15 +200,18 @@ func sqlStates(f Filter) (string, error) {
 	return "", fault.New("item-state-unknown", "state", f.State)
 }
 
-// The page of a desk: its number, from an index alone, and its lines, whose ids come
-// from the same index. A condition that is not asked for is not there, so that no
-// line pays for it.
+// The page of a desk: its number, from an index alone, and its lines, found by the
+// same index. A condition that is not asked for is not there, so that no line pays
+// for it. The limit is a constant: with it the plan is made for so many lines.
 const sqlCountOf = `
     SELECT count(*) FROM postkorb_item x WHERE x.tenant = evb_tenant() AND x.postkorb_id = $1{conds}`
 
-var sqlLinesOf = sqlItem + ` AND i.id = ANY (ARRAY(SELECT x.id FROM postkorb_item x
+var sqlLinesOf = itemOf(`(SELECT x.* FROM postkorb_item x
         WHERE x.tenant = evb_tenant() AND x.postkorb_id = $3{conds} AND (x.due_at, x.id) > ($4::text::timestamptz, $5::uuid)
-        ORDER BY x.due_at, x.id LIMIT $6)) ORDER BY i.due_at, i.id`
+        ORDER BY x.due_at, x.id LIMIT {limit})`) + ` ORDER BY i.due_at, i.id`
+
+// usualPage is the size of nearly all pages; larger ones are read as MaxPage.
+const usualPage = 50
 
 // deskPage is what is asked of a desk.
 type deskPage struct {
@@ -210,7 +220,7 @@ type deskPage struct {
 	before  string // items due before it; empty: all
 	after   string // with afterID the place where the page begins
 	afterID uuid.UUID
-	limit   int
+	limit   int // lines; more may be read
 }
 
 // statement puts the conditions of p into sql, whose parameters are args.
@@ -220,7 +230,11 @@ func (p deskPage) statement(sql string, args ...any) (string, []any) {
 		args = append(args, p.before)
 		conds += " AND x.due_at < $" + strconv.Itoa(len(args)) + "::text::timestamptz"
 	}
-	return strings.Replace(sql, "{conds}", conds, 1), args
+	limit := MaxPage
+	if p.limit <= usualPage {
+		limit = usualPage
+	}
+	return strings.NewReplacer("{conds}", conds, "{limit}", strconv.Itoa(limit+1)).Replace(sql), args
 }
 
 // deskPage reads a page in one go, and whether the actor sees the desk as a deputy
@@ -236,7 +250,7 @@ func (s *Service) deskPage(ctx context.Context, a access.Actor, at time.Time, p 
 		})
 		sql, args := p.statement(sqlCountOf, p.desk)
 		b.Queue(sql, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&page.Total) })
-		sql, args = p.statement(sqlLinesOf, a.User, at, p.desk, p.after, p.afterID, p.limit)
+		sql, args = p.statement(sqlLinesOf, a.User, at, p.desk, p.after, p.afterID)
 		b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
 			page.Items, err = pgx.CollectRows(rows, scanItem)
 			return err
@@ -261,7 +275,7 @@ func (s *Service) Items(ctx context.Context, a access.Actor, id uuid.UUID, f Fil
 		return page, err
 	}
 	limit = pageSize(limit)
-	p := deskPage{desk: id, conds: states, after: after, afterID: afterID, limit: limit + 1}
+	p := deskPage{desk: id, conds: states, after: after, afterID: afterID, limit: limit}
 	if !f.DueBefore.IsZero() {
 		p.before = due(f.DueBefore)
 	}
