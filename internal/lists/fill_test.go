@@ -120,7 +120,7 @@ func cityIn(t testing.TB, dsn, superDSN string, n size) *city {
 		fill(t, superDSN, n)
 		t.Logf("%d Dokumente in %.0f s", n.rows, time.Since(start).Seconds())
 	}
-	c.db, err = postgres.Open(ctx, dsn, postgres.Options{MaxConns: 16, AppName: "bench", Tracer: c.seen})
+	c.db, err = postgres.Open(ctx, dsn, postgres.Options{MaxConns: int32(number(t, "EVB_BENCH_CONNS", 16)), AppName: "bench", Tracer: c.seen})
 	must(t, err)
 	t.Cleanup(c.db.Close)
 	c.people(t)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -31,6 +32,8 @@ type Querier interface {
 // DB is the pool. Safe for concurrent use.
 type DB struct {
 	pool *pgxpool.Pool
+	// turns bounds the reads that ReadAtOnce has under way.
+	turns chan struct{}
 }
 
 // Options of Open.
@@ -97,7 +100,7 @@ func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &DB{pool: pool}, nil
+	return &DB{pool: pool, turns: make(chan struct{}, min(int(cfg.MaxConns), max(4, 2*runtime.GOMAXPROCS(0))))}, nil
 }
 
 // checkSchema refuses a schema without one of this program's migrations. A
@@ -155,9 +158,19 @@ const maxTries = 8
 // fault "commit-unknown", and the caller asks the database what became of it
 // before it does anything else (stack protocol, step 7).
 func (db *DB) InTx(ctx context.Context, tenant access.Tenant, fn func(tx pgx.Tx) error) error {
+	return db.inTx(ctx, fmt.Sprintf("begin; set local evb.tenant = '%d'", tenant), fn)
+}
+
+// InTxKept is InTx for acts on one object by its key, which are as frequent as the
+// lists they are taken from: plans are kept as with ReadKept.
+func (db *DB) InTxKept(ctx context.Context, tenant access.Tenant, fn func(tx pgx.Tx) error) error {
+	return db.inTx(ctx, fmt.Sprintf("begin; set local evb.tenant = '%d'; set local plan_cache_mode = force_generic_plan", tenant), fn)
+}
+
+func (db *DB) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
 	var err error
 	for range maxTries {
-		err = db.once(ctx, fmt.Sprintf("begin; set local evb.tenant = '%d'", tenant), fn)
+		err = db.once(ctx, begin, fn)
 		var pe *pgconn.PgError
 		if !errors.As(err, &pe) || pe.Code != "40001" && pe.Code != "40P01" {
 			break
@@ -193,7 +206,17 @@ const (
 // the tables. queue queues them, each with what takes its answer (QueuedQuery.Query
 // or QueryRow); an error of that is the error of ReadAtOnce, and ends the reading of
 // later answers.
+//
+// They take turns, twice as many at a time as there are processors: they compute and
+// wait for nothing, so that more at once end no sooner, and the connections in use
+// stay few, with their plans and caches warm.
 func (db *DB) ReadAtOnce(ctx context.Context, tenant access.Tenant, queue func(b *pgx.Batch)) error {
+	select {
+	case db.turns <- struct{}{}:
+		defer func() { <-db.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return outage(err)

@@ -46,9 +46,9 @@ var sqlLockItem = `
 
 const sqlReadItem = `
     SELECT i.id, i.postkorb_id, i.record_id, p.name, i.state, i.assignee_id, coalesce(ua.display_name, ''), i.claimed_by, coalesce(uc.display_name, ''),
-        i.claimed_by IS NOT NULL AND uc.disabled_at IS NULL AND i.postkorb_id IN (SELECT evb_actor_postkoerbe(i.claimed_by, $3)),
+        i.claimed_by IS NOT NULL AND uc.disabled_at IS NULL AND i.postkorb_id IN (SELECT k FROM evb_actor_postkoerbe(i.claimed_by, $3) k),
         i.from_postkorb_id, i.from_user_id, i.step_id, i.previous_id, i.opened_at, i.finished_at, CASE WHEN i.due_at < 'infinity' THEN i.due_at END, i.escalated_at, i.row_version,
-        i.postkorb_id IN (SELECT evb_own_postkoerbe($2, $3)),
+        i.postkorb_id IN (SELECT k FROM evb_own_postkoerbe($2, $3) k),
         ARRAY(SELECT d.user_id FROM evb_deputy_postkoerbe($2, $3) d WHERE d.postkorb_id = i.postkorb_id ORDER BY d.user_id),
         evb_protected(o.protection_class, o.access_scope_id),
         p.kind = 'clearing' OR p.kind <> 'personal' AND EXISTS (SELECT FROM membership m
@@ -66,8 +66,8 @@ const sqlReadItem = `
 // a Postkorb of the actor, or came from the actor, or the actor reads all. A
 // deputy sees no line of what is protected.
 func lineSeen(alias string, actor, at int) string {
-	return fmt.Sprintf(`(%[1]s.postkorb_id IN (SELECT evb_own_postkoerbe($%[2]d::uuid, $%[3]d::timestamptz)) OR %[1]s.from_user_id = $%[2]d::uuid
-        OR (SELECT evb_reads_all($%[2]d::uuid, $%[3]d::timestamptz))
+	return fmt.Sprintf(`(%[1]s.postkorb_id IN (SELECT k FROM evb_own_postkoerbe($%[2]d::uuid, $%[3]d::timestamptz) k) OR %[1]s.from_user_id = $%[2]d::uuid
+        OR EXISTS (SELECT FROM evb_reader_roles($%[2]d::uuid, $%[3]d::timestamptz))
         OR %[1]s.postkorb_id IN (SELECT d.postkorb_id FROM evb_deputy_postkoerbe($%[2]d::uuid, $%[3]d::timestamptz) d) AND `+unprotected+`)`, alias, actor, at)
 }
 
@@ -97,7 +97,7 @@ func (s *Service) act(ctx context.Context, a access.Actor, item uuid.UUID, ifVer
 
 // actIf is act with a right of its own.
 func (s *Service) actIf(ctx context.Context, a access.Actor, item uuid.UUID, ifVersion int64, right func(*row, access.Actor) (access.Actor, error), fn func(tx pgx.Tx, me access.Actor, at time.Time, r *row) error) (out Item, err error) {
-	err = s.db.InTx(ctx, a.Tenant, func(tx pgx.Tx) error {
+	err = s.db.InTxKept(ctx, a.Tenant, func(tx pgx.Tx) error {
 		at := s.now()
 		r, err := s.locked(ctx, tx, a, at, item)
 		if err != nil {
