@@ -8,7 +8,7 @@
 // A list is read in two statements of one snapshot: the first finds the ids of
 // the page, and their number, by the shortest way (from the actor's scopes, from
 // a Vorgang, from what is unfiled), the second reads the lines of these ids with
-// Sees. BenchmarkLists measures them in a city with a million Dokumente,
+// Sees. The list of all Akten sends both at once. BenchmarkLists measures them in a city with a million Dokumente,
 // BenchmarkLoad (make bench-lists) by HTTP at 300 requests a second in one with five.
 package lists
 

@@ -239,7 +239,8 @@ func percentile(d []time.Duration, p float64) float64 {
 // a city of EVB_BENCH_ROWS Dokumente (default 5,000,000), a fifth as many open
 // items, 2,000 Postkörbe and 3,500 users, at EVB_BENCH_RATE requests a second
 // (default 300) for EVB_BENCH_SECONDS (default 20), beside EVB_BENCH_WRITES acts a
-// second (default 20; items are taken and given back). Server, client and database share the machine.
+// second (default 20; items are taken and given back), on EVB_BENCH_CONNS
+// connections (default 16, as the program has). Server, client and database share the machine.
 //
 //	p50, p95, p99 ms   from the moment a request was due
 //	cpu-ms/req         of this process (client and server) and of Postgres
