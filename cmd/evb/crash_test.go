@@ -72,6 +72,11 @@ func (l *ledger) day(s *server, p prepared, box, pack string) (whole bool) {
 	if code, _ := s.evbIn(ctx, "seal", "now", "--data", s.data); code != 0 {
 		failed("seal now", code)
 	}
+	if l.renew {
+		if code, _ := s.evbIn(ctx, "seal", "renew", "--data", s.data, "--kind", "hashtree"); code != 0 {
+			failed("seal renew", code)
+		}
+	}
 	l.mu.Lock()
 	id := l.letters[1]
 	l.mu.Unlock()
@@ -98,6 +103,9 @@ func points(t *testing.T) []string {
 		name, after, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if name == "" || after == "" {
 			t.Errorf("a point without name or meaning: %q", line)
+		}
+		if strings.HasPrefix(name, "removal-") {
+			continue // no command removes yet; the tests of internal/preservation kill there
 		}
 		kind, _, _ := strings.Cut(name, "-")
 		if kinds[kind] == nil {
@@ -132,6 +140,7 @@ func TestKilledAtEveryFailPointNothingIsLostOrTwice(t *testing.T) {
 			t.Parallel()
 			p, data := town(t)
 			l := newLedger(t)
+			l.renew = strings.HasPrefix(point, "renewal-")
 			box := l.fileBatch("kill-1", 9000)
 			if strings.HasPrefix(point, "scan-") { // a stream has more steps
 				box = scanBatch(t, "dev-c", "kill-1")

@@ -240,6 +240,8 @@ type ledger struct {
 	batches map[string]int
 	// sums are the digests of documents of a batch of files.
 	sums map[string][]string
+	// renew: the day renews the evidence, too.
+	renew bool
 }
 
 func newLedger(t *testing.T) *ledger {

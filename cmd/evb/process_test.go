@@ -18,7 +18,7 @@ func TestProcessCheckSaysWhatIsNeededAndWhatIsUnsupported(t *testing.T) {
 		needs, unsupported string
 	}{
 		"executable": {head + `<task id="x"/>` + tail, exitOK, true, "x", ""},
-		"script":     {head + `<scriptTask id="x"><script>1</script></scriptTask>` + tail, exitFindings, false, "x", "x"},
+		"script":     {head + `<scriptTask id="x"><script>1</script></scriptTask>` + tail, exitFindings, false, "", "x"},
 		"no BPMN":    {`<html/>`, exitFindings, false, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -179,6 +179,14 @@ func line(e event.HistoryEntry) HistoryLine {
 	if l.DE == code { // a fact without a sentence shows its name
 		l.DE, l.EN = l.Kind, l.Kind
 	}
+	if why, ok := l.Details["why"].(string); ok { // why it was brought there, where that has no item to tell it
+		params := map[string]string{}
+		given, _ := l.Details["why_params"].(map[string]any)
+		for k, v := range given {
+			params[k] = fmt.Sprint(v)
+		}
+		l.DE, l.EN = l.DE+" "+fault.Text("de", why, params), l.EN+" "+fault.Text("en", why, params)
+	}
 	return l
 }
 
