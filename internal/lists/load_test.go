@@ -141,7 +141,7 @@ func (h *house) load(t testing.TB, rate int, d time.Duration, all []question) (t
 		if r.IntN(3) == 0 {
 			q = all[r.IntN(5)]
 		}
-		time.Sleep(time.Until(start.Add(due))) // the arrivals are the point
+		<-time.After(time.Until(start.Add(due))) // the arrivals are the point
 		wg.Go(func() {
 			if _, err := h.ask(context.WithoutCancel(t.Context()), http.MethodGet, q.path, q.login); err != nil {
 				failed.Store(&err)
