@@ -362,8 +362,14 @@ const sqlSealKnown = `
 
 // leftTrees names objects of seals that have no row: left by a crash.
 func (c *checker) leftTrees(ctx context.Context) error {
+	return c.left(ctx, layout.SealPrefix(c.a.TenantSlug), sqlSealKnown, "check-tree-unknown")
+}
+
+// left names objects below a prefix whose id has no row. Objects of an id stand
+// together and it is asked for once.
+func (c *checker) left(ctx context.Context, prefix, sqlKnown, code string) error {
 	known := map[uuid.UUID]bool{}
-	for info, err := range c.s.store.List(ctx, layout.SealPrefix(c.a.TenantSlug), "") {
+	for info, err := range c.s.store.List(ctx, prefix, "") {
 		if err != nil {
 			return err
 		}
@@ -374,14 +380,14 @@ func (c *checker) leftTrees(ctx context.Context) error {
 		there, asked := known[n.ID]
 		if !asked {
 			var count int
-			if err := c.read(ctx, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlSealKnown, n.ID).Scan(&count) }); err != nil {
+			if err := c.read(ctx, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlKnown, n.ID).Scan(&count) }); err != nil {
 				return err
 			}
 			there = count > 0
 			known[n.ID] = there
 		}
 		if !there {
-			c.add(true, "check-tree-unknown", "key", info.Key)
+			c.add(true, code, "key", info.Key)
 		}
 	}
 	return nil

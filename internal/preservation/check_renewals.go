@@ -132,27 +132,5 @@ func (c *checker) rooted(ctx context.Context, r renewalParts, key storage.Key, r
 
 // leftRenewals names objects of renewals that have no row.
 func (c *checker) leftRenewals(ctx context.Context) error {
-	known := map[uuid.UUID]bool{}
-	for info, err := range c.s.store.List(ctx, layout.RenewalPrefix(c.a.TenantSlug), "") {
-		if err != nil {
-			return err
-		}
-		n, err := layout.Parse(info.Key)
-		if err != nil {
-			continue // named by the check of the store
-		}
-		there, asked := known[n.ID]
-		if !asked {
-			var count int
-			if err := c.read(ctx, func(q postgres.Querier) error { return q.QueryRow(ctx, sqlRenewalKnown, n.ID).Scan(&count) }); err != nil {
-				return err
-			}
-			there = count > 0
-			known[n.ID] = there
-		}
-		if !there {
-			c.add(true, "check-renewal-unknown", "key", info.Key)
-		}
-	}
-	return nil
+	return c.left(ctx, layout.RenewalPrefix(c.a.TenantSlug), sqlRenewalKnown, "check-renewal-unknown")
 }
