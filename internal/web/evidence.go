@@ -32,16 +32,23 @@ func (s *Server) getEvidenceRecord(w http.ResponseWriter, r *http.Request) error
 	return err
 }
 
-func (s *Server) getSeals(w http.ResponseWriter, r *http.Request) error {
+// numbered reads the page of a list that runs down by number: what lies below it,
+// 0 from the newest, and how many.
+func numbered(r *http.Request) (below, limit int, err error) {
 	cursor, limit, err := page(r)
+	if err != nil || cursor == "" {
+		return 0, limit, err
+	}
+	if below, err = strconv.Atoi(cursor); err != nil || below < 1 {
+		return 0, 0, fault.New("parameter-invalid", "name", "cursor", "value", cursor)
+	}
+	return below, limit, nil
+}
+
+func (s *Server) getSeals(w http.ResponseWriter, r *http.Request) error {
+	below, limit, err := numbered(r)
 	if err != nil {
 		return err
-	}
-	below := 0
-	if cursor != "" {
-		if below, err = strconv.Atoi(cursor); err != nil || below < 1 {
-			return fault.New("parameter-invalid", "name", "cursor", "value", cursor)
-		}
 	}
 	seals, err := s.p.Preservation.Seals(r.Context(), actorOf(r), below, limit)
 	if err != nil {

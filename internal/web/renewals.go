@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"evb/internal/fault"
 	"evb/internal/preservation"
 )
 
@@ -76,15 +75,9 @@ func (s *Server) postRenewal(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) getRenewals(w http.ResponseWriter, r *http.Request) error {
-	cursor, limit, err := page(r)
+	below, limit, err := numbered(r)
 	if err != nil {
 		return err
-	}
-	below := 0
-	if cursor != "" {
-		if below, err = strconv.Atoi(cursor); err != nil || below < 1 {
-			return fault.New("parameter-invalid", "name", "cursor", "value", cursor)
-		}
 	}
 	found, err := s.p.Preservation.Renewals(r.Context(), actorOf(r), below, limit)
 	if err != nil {
